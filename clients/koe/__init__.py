@@ -1,0 +1,1 @@
+"""koe: the thin client of koed. Nothing here needs more than pyzmq and msgpack."""

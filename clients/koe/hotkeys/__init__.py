@@ -1,0 +1,1 @@
+"""``koe hotkeys``: keys that work whatever window has the focus."""

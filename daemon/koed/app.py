@@ -1,0 +1,379 @@
+"""The wiring: build, start in order, run, stop in reverse. The only file that knows every part."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+import koed
+from koe.protocol import PROTOCOL_VERSION, Event, Say, StateChanged, Trouble, WireError
+from koed import farewell, keys, metrics
+from koed.audio.mixer import Mixer
+from koed.audio.output import Output, OutputSignal
+from koed.chat.counter import ChatCounter
+from koed.companions import Companion, Punctual
+from koed.config import Config, TranscriptConfig, cache_dir, differing, load, resolve, state_dir
+from koed.continuity import Continuity
+from koed.desk import Desk
+from koed.engines import EngineHosts
+from koed.errors import KoedError
+from koed.events import Bus
+from koed.modes import Modes
+from koed.notify import Notifier, Watchdog
+from koed.phrases.wiring import phrase_book
+from koed.profiles import ProfileFolder
+from koed.runtime import Bell, RuntimeDir, Signals
+from koed.server import NOBODY, Asker, Server
+from koed.speaker import Limits, Speaker
+from koed.stage import Stage
+from koed.text import emoji_names
+from koed.transcript import Transcript
+from koed.voices import VoiceBook
+
+log = logging.getLogger(__name__)
+
+SCAN_PROFILES_S = 1.0
+IDLE_TURN_S = 0.25
+"""The loop turns at least so often: supervision and the watchdog live on it."""
+
+
+class App:
+    """The resident daemon. ``run`` returns when it was told to stop."""
+
+    def __init__(self, config: Config, runtime_dir: Path) -> None:
+        self.config = config
+        self.runtime = RuntimeDir(runtime_dir)
+        self._started_at = time.monotonic()
+        self._ready = False
+        self._counts: dict[str, int] = {}
+        self._build(runtime_dir)
+
+    def _build(self, runtime_dir: Path) -> None:
+        config = self.config
+        limits = config.queue
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.bell = Bell()
+        self.signals = Signals(self.bell)
+        self.bus = Bus()
+        self.bus.listen(self._count)
+        self.server = Server(runtime_dir, config.server, self.context)
+        self.engines = EngineHosts(
+            self.context, runtime_dir, cache_dir() / "voices", config.engine, self.bus
+        )
+        folder = ProfileFolder(resolve(config, "profiles"), outputs=tuple(config.outputs))
+        self.book = VoiceBook(folder, self.engines, self.bus)
+        self.speaker = Speaker(
+            config.outputs,
+            Limits(limits.max_lines, limits.max_chatter, limits.max_per_author, limits.when_full),
+        )
+        self.stage = Stage(
+            config, self.speaker, self.book, self.engines.hosts, self.bus, time.monotonic
+        )
+        continuity = Continuity(self.stage)
+        self.engines.attach(self.stage, continuity, self.book)
+        self.outputs = {name: self._output(name) for name in config.outputs}
+        self.desk = Desk(
+            config,
+            self.stage,
+            continuity,
+            self.book,
+            self.bus,
+            self._reply_later,
+            self.status,
+            self.reload,
+        )
+        self.modes = Modes(self.stage, self.bus)
+        self.desk.add("mode", self.modes.handle)
+        self.transcript = Transcript(self._transcript_config(), state_dir(), self._trouble)
+        self.counters = metrics.Counters()
+        self.bus.listen(self.counters.listen)
+        self.notifier = Notifier.from_environ(os.environ)
+        self.watchdog = Watchdog(self.notifier)
+        self.phrases = phrase_book(
+            config, self.stage, self.engines, self.desk, self.bus, self.bell.ring
+        )
+        self.companions: dict[str, Companion] = {
+            "phrases": self.phrases,
+            "chat": ChatCounter(config, self.desk, self.stage, self.book, self.bus, state_dir()),
+        }
+        if config.obs.wanted:
+            self._add_obs()
+
+    def _add_obs(self) -> None:
+        try:
+            from koed.obs import wiring
+        except ModuleNotFoundError as error:  # the voice needs none of this
+            hint = "pip install 'koed[obs]'"
+            self._trouble(KoedError("obs_not_installed", f"OBS is left out: {error}", hint))
+            return
+        self.companions["obs"] = wiring.companion(
+            self.config,
+            self.bus,
+            self.bell.ring,
+            lambda request: self.desk.handle(request, NOBODY),
+            self.modes.set,
+        )
+
+    def _transcript_config(self) -> TranscriptConfig:
+        """With its path where the configuration file means it."""
+        wanted = self.config.transcript
+        if not wanted.path:
+            return wanted
+        return dataclasses.replace(wanted, path=str(resolve(self.config, "transcript.path")))
+
+    def _output(self, name: str) -> Output:
+        audio = self.config.audio
+        mixer = Mixer(
+            audio.rate_hz,
+            fade_ms=audio.fade_ms,
+            true_peak_db=audio.true_peak_db,
+            history_s=audio.history_s,
+            wake=self.bell.ring,
+        )
+        output = Output(name, self.config.outputs[name], audio, mixer, wake=self.bell.ring)
+        self.stage.add_channel(name, mixer, output.heard_t)
+        self.stage.channels[name].shut = output.shut
+        return output
+
+    # --- life --------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Start top to bottom, turn the loop, stop bottom to top."""
+        self.runtime.acquire()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.runtime.release)
+            stack.callback(self.bell.close)
+            stack.callback(self.context.destroy, linger=100)
+            with self.signals.caught():
+                self._bind()
+                stack.callback(self.server.close)
+                self.bus.listen(self.server.publish)
+                self.bus.listen(self.transcript.listen)
+                if self.config.metrics_port is not None:
+                    served = metrics.serve(self.config.metrics_port, self.counters.samples)
+                    stack.callback(served.close)
+                stack.callback(self.transcript.close)
+                stack.callback(self._stop_outputs)
+                for output in self.outputs.values():
+                    output.start()
+                stack.callback(self.engines.stop, 0.5)
+                self._check_voice()
+                for companion in self.companions.values():
+                    stack.callback(companion.stop, 0.5)
+                    companion.start()
+                self._loop()
+                self._bow_out()
+
+    def _bind(self) -> None:
+        server = self.config.server
+        if not (server.tcp_control or server.tcp_events or server.tcp_text):
+            self.server.bind(None, None)
+            return
+        folder = resolve(self.config, "server.keys")
+        self.server.bind(keys.server_pair(folder), keys.clients_folder(folder))
+
+    def _check_voice(self) -> None:
+        self.book.refresh()
+        for language in {profile["lang"] for profile in self.book.describe() if profile["lang"]}:
+            emoji_names.preload(language)
+        try:
+            self.book.check(self.config.voice)
+        except KoedError as error:
+            names = self.book.names()
+            if not names:
+                raise KoedError(
+                    "no_voices",
+                    f"no usable voice profile in {resolve(self.config, 'profiles')}",
+                    "see the messages above, or profiles/README.md",
+                ) from error
+            self.desk.voice = names[0]
+            log.warning("%s; %s speaks instead", error, names[0])
+
+    def _stop_outputs(self) -> None:
+        for output in self.outputs.values():
+            output.stop(0.5)
+
+    # --- the loop ----------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        next_scan = time.monotonic() + SCAN_PROFILES_S
+        # what was built at start lives as long as the daemon: never look at it again
+        gc.collect()
+        gc.freeze()
+        punctual = [c for c in self.companions.values() if isinstance(c, Punctual)]
+        while self.signals.stop is None:
+            next_look = self.engines.tick(time.monotonic())
+            for companion in punctual:
+                next_look = min(next_look, companion.due() or next_look)
+            self._turn(min(next_look - time.monotonic(), IDLE_TURN_S))
+            now = time.monotonic()
+            if self.signals.take_reload():
+                self.reload()
+            if now >= next_scan:
+                next_scan = now + SCAN_PROFILES_S
+                self._gauge(now)
+                self.book.refresh()
+                self.stage.close_idle_lines(now)
+            if not self._ready:
+                self._become_ready()
+            clocks = {n: (o.mixer.clock_frames, o.playing) for n, o in self.outputs.items()}
+            self.watchdog.feed(time.monotonic(), clocks)
+
+    def _gauge(self, now: float) -> None:
+        gauge = self.counters.gauge
+        gauge("koed_uptime_seconds", now - self._started_at)
+        gauge("koed_waiting_lines", self.speaker.count())
+        gauge("koed_speaking_lines", len(self.speaker.speaking()))
+        for name, host in self.engines.hosts.items():
+            gauge("koed_worker_resident_bytes", host.rss_mb * 1e6, engine=name)
+        for name, output in self.outputs.items():
+            new = output.underruns - self.counters.value("koed_underruns", output=name)
+            self.counters.count("koed_underruns", new, output=name)
+
+    def _turn(self, timeout_s: float) -> None:
+        """Wait for whatever comes first, then give every part its turn."""
+        poller = zmq.Poller()
+        poller.register(self.bell.fd, zmq.POLLIN)
+        for socket in (*self.server.sockets(), *self.engines.sockets()):
+            poller.register(socket, zmq.POLLIN)
+        poller.poll(max(0, int(timeout_s * 1000 + 0.999)))
+        self.bell.silence()
+        if self.server.receive(self.desk.handle, self.desk.push, self._wire_trouble):
+            self.bell.ring()
+        self.engines.receive()
+        for output in self.outputs.values():
+            for sign in output.signals():
+                self._output_signal(sign)
+        now = time.monotonic()
+        for companion in self.companions.values():
+            companion.turn(now)
+        self.stage.advance()
+
+    def _become_ready(self) -> None:
+        """READY means: it speaks at once. Every voice is compiled or known to be broken, but for
+        those of engines that are away: a remote one may be switched off all day."""
+        waits = self.book.pending() - self.engines.away
+        if waits or not all(o.settled for o in self.outputs.values()):
+            return
+        self._ready = True
+        seconds = time.monotonic() - self._started_at
+        for output in self.outputs.values():
+            log.info(output.describe())
+        log.info("ready in %.1f s; voices: %s", seconds, ", ".join(self.book.names()))
+        self.notifier.ready(f"speaking as {self.desk.voice}")
+        self.bus.publish(StateChanged(state="ready", detail=f"{seconds:.3f} s"))
+        if self.config.greeting:
+            self.desk.handle(Say(text=self.config.greeting), NOBODY)
+
+    def _bow_out(self) -> None:
+        log.info("%s: stopping", self.signals.stop)
+        self.notifier.stopping()
+        self.bus.publish(StateChanged(state="stopping", detail=self.signals.stop or ""))
+        farewell.bow_out(self.stage, self.outputs, self._turn)
+
+    # --- what happens ------------------------------------------------------------------------
+
+    def _output_signal(self, sign: OutputSignal) -> None:
+        self.bus.publish(sign.event)
+        log.log(logging.WARNING if sign.lost else logging.INFO, "%s", sign.text)
+
+    def _count(self, event: Event) -> None:
+        if event.event not in ("levels", "mouth"):
+            self._counts[event.event] = self._counts.get(event.event, 0) + 1
+
+    def _trouble(self, error: KoedError) -> None:
+        log.warning("%s", error)
+        self.bus.publish(Trouble(code=error.code, message=error.message, hint=error.hint))
+
+    def _wire_trouble(self, error: WireError) -> None:
+        self.bus.publish(Trouble(code=error.code, message=error.message, hint=error.hint))
+
+    def _reply_later(self, asker: Asker, result: dict[str, Any]) -> None:
+        if asker.socket is not None:
+            self.server.reply(asker, result)
+
+    def reload(self) -> dict[str, Any]:
+        """Profiles and phrases at once; all else of the configuration is read at start only."""
+        changed, errors = self.book.refresh(at_once=True)
+        server = self.config.server
+        if server.tcp_control or server.tcp_events or server.tcp_text:
+            self.server.readmit(keys.clients_folder(resolve(self.config, "server.keys")))
+        restart: list[str] = []
+        try:
+            fresh = self._read_again()
+            changed += self.phrases.reload(fresh.phrases)
+            restart = differing(self.config, fresh, but=("phrases",))
+        except KoedError as error:
+            errors.append(f"{error.message}; the phrases are as they were")
+        for problem in errors:
+            log.warning("reload: %s", problem)
+        if restart:
+            log.warning("reload: what changed here counts from the next start: %s", restart)
+        self.bus.publish(StateChanged(state="reloaded", detail=", ".join(changed)))
+        return {"changed": changed, "errors": errors, "restart": restart}
+
+    def _read_again(self) -> Config:
+        """The configuration file as it is now; raises `KoedError`."""
+        source = self.config.source
+        return load(Path(source)) if source else self.config
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "version": koed.__version__,
+            "protocol": PROTOCOL_VERSION,
+            "pid": os.getpid(),
+            "ready": self._ready,
+            "uptime_s": round(time.monotonic() - self._started_at, 3),
+            "voice": self.desk.voice,
+            "queue": {
+                "speaking": len(self.speaker.speaking()),
+                "waiting": self.speaker.count(),
+            },
+            "outputs": {name: self._output_status(name) for name in self.outputs},
+            "engines": {
+                name: {
+                    "state": host.state,
+                    "pid": host.pid,
+                    "rss_mb": host.rss_mb,
+                    "restarts": host.restarts,
+                }
+                for name, host in self.engines.hosts.items()
+            },
+            "counts": dict(self._counts),
+            "transcript": self.transcript.status(),
+            "companions": {name: c.status() for name, c in self.companions.items()},
+            "config": self.config.source,
+        }
+
+    def _output_status(self, name: str) -> dict[str, Any]:
+        channel = self.stage.channels[name]
+        frames = channel.mixer.clock_frames
+        return self.outputs[name].status() | {
+            "muted": channel.muted,
+            "paused": channel.paused,
+            "mode": channel.mode,
+            "anchor": [frames, self.outputs[name].heard_t(frames)],
+            "rate_hz": channel.mixer.rate_hz,
+            "starved_frames": channel.mixer.starved_frames,
+        }
+
+
+def run(config: Config, runtime_dir: Path) -> int:
+    """`koed run`: 0 after an orderly end, 1 with a reason on standard error."""
+    # the audio callback must get the interpreter within a fraction of its block
+    sys.setswitchinterval(0.0005)
+    try:
+        App(config, runtime_dir).run()
+    except KoedError as error:
+        log.error("%s", error)
+        return 1
+    return 0

@@ -1,0 +1,155 @@
+"""The sound of one segment on the device side, and the gains that glide.
+
+Positions are in frames of the output.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+
+
+def rise_curve(frames: int) -> Samples:
+    """[frames] raised cosine from 0 to 1; with its mirror image it adds up to 1."""
+    phase = (np.arange(frames) + 0.5) / max(frames, 1)
+    return (np.sin(0.5 * math.pi * phase) ** 2).astype(np.float32)
+
+
+class Ramp:
+    """A gain that glides along ``rise`` whenever it is set to another value."""
+
+    __slots__ = ("_from", "_position", "_rise", "_target")
+
+    def __init__(self, rise: Samples, value: float = 1.0) -> None:
+        self._rise = rise
+        self._from = self._target = value
+        self._position = len(rise)
+
+    @property
+    def neutral(self) -> bool:
+        return self._target == 1.0 and self._position >= len(self._rise)
+
+    def set(self, target: float) -> None:
+        if self._position < len(self._rise):
+            self._from += (self._target - self._from) * float(self._rise[self._position])
+        else:
+            self._from = self._target
+        self._target, self._position = target, 0
+
+    def settle(self) -> None:
+        """Be there at once: for when nothing sounds."""
+        self._position = len(self._rise)
+
+    def apply(self, block: Samples) -> None:
+        curve = self._rise[self._position : self._position + len(block)]
+        count = len(curve)
+        if count:
+            block[:count] *= self._from + (self._target - self._from) * curve
+            self._position += count
+        if self._target != 1.0 and count < len(block):
+            block[count:] *= self._target
+
+
+@dataclass(slots=True)
+class Joint:
+    """Where a track is replaced by the one behind it."""
+
+    track: Track
+    at: int
+    """Position in the old track."""
+    aligned: bool
+    """The new track's position 0 is the old one's ``at``: what is late of it is left out."""
+
+
+class Track:
+    """The sound of one segment as far as it is here and not yet played."""
+
+    __slots__ = (
+        "_chunks", "_offset", "_rise", "available", "begun", "ended", "faded", "finished", "joint",
+        "last", "late", "pause", "position", "prompt", "serial", "starved", "starving",
+    )  # fmt: skip
+
+    def __init__(self, serial: int, rise: Samples) -> None:
+        self.serial = serial
+        self._chunks: deque[Samples] = deque()
+        self._offset = 0  # into the first chunk
+        self._rise = rise
+        self.available = 0  # frames in the chunks
+        self.position = 0  # frames of its timeline that are played or left out
+        self.late = 0  # frames at its beginning that are to be left out
+        self.pause = 0  # frames of silence behind it that are still to come
+        self.starved = 0  # frames of silence in it because nothing was there
+        self.last = 0.0  # the last sample played
+        self.faded = len(rise)  # how far a fade-in has come
+        self.ended = False  # nothing more will be fed
+        self.begun = False  # a sample was played
+        self.finished = False  # every sample was played; its pause may go on
+        self.starving = False
+        self.prompt = False  # nothing was playing when it was opened: waiting is no outage
+        self.joint: Joint | None = None
+
+    def push(self, pcm: Samples) -> None:
+        self._chunks.append(pcm)
+        self.available += len(pcm)
+
+    def take(self, out: Samples) -> int:
+        """Play into ``out``; returns how many frames were there."""
+        filled = 0
+        while filled < len(out) and self._chunks:
+            chunk = self._chunks[0]
+            piece = chunk[self._offset : self._offset + len(out) - filled]
+            out[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            self._advance(len(piece), chunk)
+        curve = self._rise[self.faded : self.faded + filled]
+        if len(curve):
+            out[: len(curve)] *= curve
+            self.faded += len(curve)
+        self.last = float(out[filled - 1])
+        return filled
+
+    def leave_out(self) -> int:
+        """Skip what is late, as far as it is here; returns how many frames that was."""
+        before = self.position
+        while self._chunks and self.position < self.late:
+            chunk = self._chunks[0]
+            self._advance(min(len(chunk) - self._offset, self.late - self.position), chunk)
+        return self.position - before
+
+    def _advance(self, frames: int, chunk: Samples) -> None:
+        self.position += frames
+        self.available -= frames
+        self._offset += frames
+        if self._offset == len(chunk):
+            self._chunks.popleft()
+            self._offset = 0
+
+    def tail(self) -> Samples:
+        """[F] how it fades out from here, without playing it: what comes next, held at its last
+        value where nothing does."""
+        frames = len(self._rise)
+        out = np.empty(frames, dtype=np.float32)
+        filled, offset = 0, self._offset
+        for chunk in self._chunks:
+            piece = chunk[offset : offset + frames - filled]
+            out[filled : filled + len(piece)] = piece
+            filled, offset = filled + len(piece), 0
+            if filled == frames:
+                break
+        level = float(self._rise[self.faded]) if filled and self.faded < frames else 1.0
+        out[filled:] = out[filled - 1] if filled else self.last
+        out *= self._rise[::-1] * level
+        return out
+
+    def discard(self) -> int:
+        """Forget the sound and the pause; returns how many frames they would have taken."""
+        frames = self.available + self.pause
+        self._chunks.clear()
+        self.available = self.pause = self._offset = 0
+        return frames

@@ -1,0 +1,1 @@
+"""Chat: who is read, in which voice, and what is left out."""

@@ -1,0 +1,174 @@
+"""What an engine is: prepare a profile once, then stream segments of text as sound.
+
+An engine runs in a worker process (`koed.engine.worker`), one job at a time per lane, and knows
+nothing about queues, sockets or devices. `Voice` is a frozen value; a `Stream` is an iterator of
+`Chunk` that can be closed at any chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do, told by the worker when it is ready."""
+
+    languages: tuple[str, ...]
+    """ISO codes; ``"*"`` = any other as well."""
+    restyle: bool = False
+    """`Engine.restyle` continues a stream in another voice from a given sample."""
+    word_times: bool = False
+    """Some or all languages give `Chunk.words`."""
+    mouths: bool = False
+    """Some or all languages give `Chunk.mouths`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileSpec:
+    """The part of a voice profile that an engine needs: plain values, ready for the wire.
+
+    Reference audio travels as bytes, so that a worker on another machine needs no shared disk.
+    """
+
+    name: str
+    lang: str
+    settings: Mapping[str, Any]
+    reference: Mapping[str, Any] = field(default_factory=dict)
+    """Empty, or ``{"audio": bytes, "transcript": str, "lang": str}``; where the timbre comes from
+    other clips, with ``"timbre": [{"audio": bytes, "weight": float}]``."""
+
+    def key(self, engine: str) -> str:
+        """Content hash: the same key means the same compiled voice."""
+        import hashlib
+
+        import msgpack
+
+        parts = [engine, self.lang, _sorted(self.settings), _sorted(self.reference)]
+        return hashlib.sha256(msgpack.packb(parts, use_bin_type=True)).hexdigest()[:32]
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return [[k, _sorted(value[k])] for k in sorted(value)]
+    return [_sorted(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A compiled profile. Frozen: switching voices is swapping a reference."""
+
+    name: str
+    key: str
+    lang: str
+    loudness_lufs: float
+    """Integrated loudness (ITU-R BS.1770-4) of a calibration sentence at the engine's own level."""
+    state: Mapping[str, Any]
+    """What the engine needs to speak, as plain msgpack values: it is cached on disk by `key`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of the segment and the time when it begins, from the segment's first sample."""
+
+    start: int
+    """First character in `Job.text`."""
+    end: int
+    """One past the last character."""
+    at_s: float
+
+
+Shape = Literal["a", "i", "u", "e", "o", "closed", "rest"]
+"""How a mouth looks: at a vowel; shut, as at m, b and p; in a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mouth:
+    """A shape that the mouth takes and keeps until the next, the last one until the sound ends.
+
+    A stream that begins within a segment (`Engine.restyle`) tells first the shape it sets in with.
+    """
+
+    shape: Shape
+    at_s: float
+    """From the segment's first sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One segment to speak. ``serial`` rises by one per job over the life of the daemon."""
+
+    serial: int
+    lane: int
+    """Jobs of one lane are spoken in order; lanes do not wait for each other."""
+    voice: str
+    """Key of a prepared voice."""
+    text: str
+    lang: str
+    speed: float = 1.0
+    seed: int = 0
+    restyle_of: int = 0
+    """Serial of an earlier job that this one continues in another voice; 0 = a new job."""
+    start_s: float = 0.0
+    """With ``restyle_of``: the position in that job's sound from which to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of sound.
+
+    ``pcm`` is float32 mono ``[S]`` in -1..1 at ``rate_hz`` (constant within a stream); leading and
+    trailing silence of a segment is trimmed by the engine (pauses are the stage's). ``words`` and
+    ``mouths`` are those that begin in this chunk, in order. An empty chunk without any is a sign of
+    work: it is not sent, and other lanes get their turn.
+    """
+
+    pcm: NDArray[np.float32]
+    rate_hz: int
+    words: tuple[Word, ...] = ()
+    mouths: tuple[Mouth, ...] = ()
+    mended: tuple[str, ...] = ()
+    """Codes of what went wrong since the chunk before and was made anew: no chunk has any of it."""
+
+
+class Stream(Protocol):
+    """An iterator of chunks; ``close()`` may come at any time between two chunks.
+
+    A generator is a `Stream`.
+    """
+
+    def __iter__(self) -> Iterator[Chunk]: ...
+    def __next__(self) -> Chunk: ...
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """Raises `koed.errors.EngineError` with a code; any other exception is a bug of the engine."""
+
+    name: str
+    version: str
+    """Part of the cache: another one whenever an older `Voice.state` must not be used."""
+    capabilities: Capabilities
+
+    def warm_up(self) -> None:
+        """Load everything and speak once into nothing, so that the first job is not slow."""
+
+    def prepare(self, profile: ProfileSpec) -> Voice:
+        """Compile a profile; may take seconds (neural) and is cached by the worker."""
+
+    def load(self, voice: Voice) -> None:
+        """Make a voice (fresh or from the cache) resident before it is used."""
+
+    def stream(self, voice: Voice, job: Job) -> Stream:
+        """The sound of one segment, first chunk as early as possible."""
+
+    def restyle(self, stream: Stream, voice: Voice, job: Job) -> Stream:
+        """Continue ``stream`` in ``voice`` from ``job.start_s``; only if `Capabilities.restyle`."""
+
+    def close(self) -> None:
+        """Free what is held."""

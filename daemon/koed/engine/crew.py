@@ -1,0 +1,209 @@
+"""The workers of one engine as processes and connections: start, hear, examine, send away.
+
+One is active; a fresh one may stand by to take its place. What their messages mean and what to do
+about a failure is `koed.engine.host`'s. Nothing here blocks but `close`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koed.config import EngineConfig
+from koed.engine import link
+from koed.engine.child import Child, worker_command
+from koed.engine.dial import Context, Dial, LocalDial, RemoteDial, Socket
+from koed.engine.link import Message, RemoteEngine
+from koed.engine.peer import Failure, Peer, verdict
+
+log = logging.getLogger(__name__)
+
+BATCH = 64
+"""Messages taken in by one call of `messages`, so that a poller's other sockets get their turn."""
+HELLO_S = 0.5
+PING_S = 1.0
+LEAVE_S = 2.0
+"""A worker that was sent away has so long to end by itself."""
+
+
+class Crew:
+    """Raises `EngineError` for an unusable address or folder."""
+
+    def __init__(
+        self,
+        name: str,
+        engine: str,
+        context: Context,
+        runtime_dir: Path,
+        remote: RemoteEngine | None,
+        cache_dir: Path | None,
+    ) -> None:
+        self.active: Peer | None = None
+        self.standby: Peer | None = None
+        self.session = 0
+        self._name = name
+        self._engine = engine
+        self._cache_dir = cache_dir
+        self._dial: Dial = (
+            RemoteDial(context, remote) if remote else LocalDial(context, runtime_dir, name)
+        )
+        self._address = remote.address if remote else ""
+        self._leaving: list[tuple[Child, float]] = []
+        self._events = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._events.register(self._wake, select.EPOLLIN)
+
+    @property
+    def sockets(self) -> tuple[Socket | int, ...]:
+        return (*self._dial.sockets, self._events.fileno())
+
+    def peers(self) -> list[Peer]:
+        return [peer for peer in (self.active, self.standby) if peer is not None]
+
+    def spawn(self, now: float) -> Peer:
+        """A new worker, or a new session with the one elsewhere; raises `OSError`."""
+        self.session += 1
+        if not isinstance(self._dial, LocalDial):
+            return Peer(self.session, b"", None, now, address=self._address)
+        identity = str(self.session)
+        command = worker_command(self._engine, self._dial.endpoint, identity, self._cache_dir)
+        return Peer(self.session, identity.encode(), Child(command, self._events), now)
+
+    # --- messages ----------------------------------------------------------------------------
+
+    def send(self, peer: Peer, message: Message) -> None:
+        """What cannot be sent is lost with its worker, of which `unwell` will tell."""
+        if not self._dial.send(peer.identity, link.encode(peer.session, message)):
+            log.debug("%s: nobody there for %s", self._name, message.kind)
+
+    def messages(self, now: float) -> Iterator[tuple[Peer, Message, NDArray[np.float32] | None]]:
+        """The next messages, and the samples of a `Sound`; what is left of an earlier session
+        and what is no message is dropped."""
+        for _ in range(BATCH):
+            received = self._dial.receive()
+            if received is None:
+                return
+            identity, frames = received
+            try:
+                session, message = link.decode(frames[0] if frames else b"")
+                pcm = link.samples(frames[1]) if isinstance(message, link.Sound) else None
+            except (link.LinkError, IndexError) as error:
+                log.warning("%s: ignored what is no message: %s", self._name, error)
+                continue
+            for peer in self.peers():
+                if peer.identity == identity and session in (peer.session, 0):
+                    peer.heard = now
+                    yield peer, message, pcm
+
+    def wake(self) -> None:
+        """Make `sockets` readable."""
+        os.eventfd_write(self._wake, 1)
+
+    def woken(self, now: float) -> bool:
+        """Whether `wake` was called or a child has printed or ended."""
+        if not self._events.poll(0):
+            return False
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        self.look(now)
+        return True
+
+    # --- health ------------------------------------------------------------------------------
+
+    def look(self, now: float) -> None:
+        """Read what children print and how much memory they hold; reap those that left."""
+        for peer in self.peers():
+            if peer.child is not None:
+                peer.child.read()
+                peer.rss_mb = peer.child.rss_mb() or peer.rss_mb
+        still: list[tuple[Child, float]] = []
+        for child, since in self._leaving:
+            child.read()
+            if child.ended():
+                child.release()
+                continue
+            if now - since > LEAVE_S:
+                child.kill()
+            still.append((child, since))
+        self._leaving = still
+
+    def unwell(self, now: float, config: EngineConfig) -> Iterator[tuple[Peer, Failure]]:
+        """The workers that must be given up, and why."""
+        for peer in self.peers():
+            found = verdict(peer, now, config)
+            if found is not None:
+                yield peer, found
+
+    def excuse(self, now: float) -> None:
+        """We were late ourselves: nobody's silence counts until now."""
+        for peer in self.peers():
+            if peer.heard is not None:
+                peer.heard = now
+
+    def disconnected(self, now: float) -> Iterator[tuple[Peer, Failure]]:
+        """A worker elsewhere whose connection is lost or refused."""
+        for change in self._dial.changes():
+            peer = self.active
+            if peer is None:
+                continue
+            if change == "connected":
+                peer.hello_at = 0.0
+                self.keep_contact(now)
+            elif change == "refused":
+                yield (
+                    peer,
+                    Failure(
+                        "worker_unreachable", f"{peer.address} does not know this machine's key"
+                    ),
+                )
+            elif peer.greeted:
+                yield (
+                    peer,
+                    Failure("worker_unreachable", f"the connection to {peer.address} is lost"),
+                )
+
+    def keep_contact(self, now: float) -> None:
+        """Say hello to a worker elsewhere until it answers, then show it that we are here."""
+        peer = self.active
+        if peer is None or peer.child is not None or now < peer.hello_at:
+            return
+        peer.hello_at = now + (PING_S if peer.greeted else HELLO_S)
+        self.send(peer, link.Ping() if peer.greeted else link.Hello(link.VERSION))
+
+    # --- farewell ----------------------------------------------------------------------------
+
+    def dismiss(self, peer: Peer, now: float) -> None:
+        """Let a worker go; it has `LEAVE_S` to end by itself."""
+        self.send(peer, link.Bye())
+        if peer.child is not None:
+            self._leaving.append((peer.child, now))
+
+    def discard(self, peer: Peer, now: float) -> None:
+        """End a worker that cannot be talked to."""
+        if peer.child is not None:
+            peer.child.kill()
+            self._leaving.append((peer.child, now))
+
+    def close(self, deadline_s: float) -> None:
+        """Send all away; what has not ended after ``deadline_s`` is killed."""
+        deadline = time.monotonic() + deadline_s
+        for peer in self.peers():
+            self.dismiss(peer, deadline)
+        self.active = self.standby = None
+        for child, _ in self._leaving:
+            if not child.wait(max(0.0, deadline - time.monotonic())):
+                child.kill()
+                child.wait(1.0)
+            child.release()
+        self._leaving.clear()
+        self._dial.close()
+        self._events.close()
+        os.close(self._wake)

@@ -1,0 +1,1 @@
+"""The neural voice. The only package of koed that imports torch and transformers."""

@@ -1,0 +1,295 @@
+"""GPT-SoVITS as a koed engine: any voice from some seconds of it, streamed as it is made.
+
+profile ─▶ voice.compile_voice ─▶ Voice          (once, cached)
+text ─▶ reading ─▶ T2S codes ─▶ guards ─▶ stream.Speech ─▶ chunks
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter, OrderedDict
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from koed.engine import settings
+from koed.engine.base import Capabilities, Chunk, Job, ProfileSpec, Stream, Voice
+from koed.engine.gpt_sovits import durations, guards, threads
+from koed.engine.gpt_sovits.decode import MOST_CODES, Prompt
+from koed.engine.gpt_sovits.frontend.symbols import symbols
+from koed.engine.gpt_sovits.imitation import imitation, request
+from koed.engine.gpt_sovits.models import Base, Models, Name, translated
+from koed.engine.gpt_sovits.reading import BERT_WIDTH, Reading, setting
+from koed.engine.gpt_sovits.sampling import Sampling, seeded
+from koed.engine.gpt_sovits.store import Store, default_folder
+from koed.engine.gpt_sovits.stream import Codes, Pace, Script, Speech
+from koed.engine.gpt_sovits.times import score
+from koed.engine.gpt_sovits.voice import Prepared, compile_voice, unpack
+from koed.errors import EngineError
+
+PACE = Pace()
+CODES_HZ = 25
+
+SCHEMA: settings.Schema = {
+    "model": settings.Text(),
+    "precision": settings.Choice("auto", ("auto", "fp32", "fp16", "bf16", "int8")),
+    "residency": settings.Choice("shared", ("shared", "pinned")),
+    "top_k": settings.Number(15, 1, 1024),
+    "top_p": settings.Number(1.0, 0.01, 1.0),
+    "temperature": settings.Number(1.0, 0.01, 2.0),
+    "repetition_penalty": settings.Number(1.35, 1.0, 3.0),
+    "noise_scale": settings.Number(0.5, 0.0, 1.0),
+    "first_tokens": settings.Number(PACE.first, 2, 100),
+    "lookahead": settings.Number(PACE.lookahead, 2, 100),
+    "guards": settings.Choice("strict", ("strict", "none")),
+    "retry_ms": settings.Number(1500.0, 0.0, 10000.0),
+    "official_quirks": settings.Choice("none", ("none", "all")),
+}
+"""``model`` is a name that ``koed models list`` prints; empty = the only one. Tokens last 40 ms.
+``residency: pinned`` keeps the base model in memory for good."""
+
+REVISION = 2
+"""Of the state of a voice and of what it sounds like."""
+PREPARED_MOST = 64
+CPU_BUDGET_BYTES, CUDA_SHARE = 4 << 30, 0.6
+
+
+class GptSovitsEngine:
+    """See the module."""
+
+    name = "gpt_sovits"
+    version = settings.fingerprint(SCHEMA, REVISION)
+    capabilities = Capabilities(
+        languages=("zh", "ja", "en", "ko", "yue"), restyle=True, word_times=True, mouths=True
+    )
+
+    def __init__(
+        self, folder: Path | None = None, device: str = "", budget_bytes: int = 0, cores: int = 0
+    ) -> None:
+        """``folder`` of models: as `koed models` has it, if None. ``device``: a GPU if there is.
+        ``cores`` that may be used: see `threads`."""
+        kind = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        store = Store(folder or default_folder(os.environ))
+        self.models = Models(store, kind, budget_bytes or _budget(kind))
+        self.threads = cores or threads.allowed(os.environ)
+        self._beside: Executor | None = None
+        if kind.type == "cuda":
+            # torch's default for convolutions has 10 bits: "fp32" would not be float32.
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
+        else:
+            torch.set_num_threads(1)
+            self._beside = threads.beside(self.threads)
+        self.refused: Counter[str] = Counter()
+        """Verdicts of the guards, counted."""
+        self._prepared: OrderedDict[str, Prepared] = OrderedDict()
+
+    def warm_up(self) -> None:
+        """Begins to load the only model, if there is only one. Raises ``unknown_model``."""
+        models = [model for model in self.models.store.scan().models if not model.problem]
+        if not models:
+            self.models.find("")
+        if len(models) == 1:
+            self.models.want(Name("", "auto"))
+
+    def prepare(self, profile: ProfileSpec) -> Voice:
+        values = settings.read(SCHEMA, profile.settings, self.name)
+        with translated(self.models):
+            base = self._base(values)
+            with threads.all_of(self.threads):
+                return compile_voice(profile, values, base, self.name)
+
+    def load(self, voice: Voice) -> None:
+        """Raises `EngineError` ``stale_voice`` where it must be prepared anew."""
+        with translated(self.models):
+            prepared = unpack(voice, self.models.digest, self.models.device)
+            base = self._base(prepared.settings)
+        if prepared.settings["residency"] == "pinned":
+            self.models.residency.pin(base.name)
+        self._keep(voice.key, prepared)
+
+    def stream(self, voice: Voice, job: Job) -> Stream:
+        self.models.parts.release()  # voices are prepared before they speak
+        refused: list[guards.Verdict] = []
+        with translated(self.models):
+            prepared = self._get(voice)
+            base = self._base(prepared.settings)
+            quirks = prepared.settings["official_quirks"] == "all"
+            reading = base.read(job.text, job.lang or voice.lang, quirks)
+            if quirks:
+                return self._officially(base, prepared, reading, job)
+            script = _script(reading, prepared, job, _pace(prepared, base, voice))
+            codes = self._codes(base, prepared, reading, job, refused)
+        speech = Speech(base.sound, base.windows, prepared.style, script, codes, self._beside)
+        return _Guarded(speech, base, self.models, refused)
+
+    def restyle(self, stream: Stream, voice: Voice, job: Job) -> Stream:
+        """The codes go on as they are, in the style of ``voice`` from the next chunk on.
+
+        Raises `EngineError` ``restyle_lost`` if the voices do not share a sound model.
+        """
+        with translated(self.models):
+            prepared = self._get(voice)
+            base = self._base(prepared.settings)
+        if not isinstance(stream, _Guarded) or stream.base is not base:
+            raise EngineError("restyle_lost", f"{voice.name} speaks with another sound model")
+        other = stream.speech.restyled(base.sound, base.windows, prepared.style, job.start_s)
+        return _Guarded(other, base, self.models, stream.refused)
+
+    def _officially(self, base: Base, prepared: Prepared, reading: Reading, job: Job) -> Stream:
+        values = prepared.settings
+        asked = request(_sampling(values), job.speed, job.seed, values["noise_scale"])
+        chunks = imitation(base.t2s, base.sound, prepared, reading, asked)
+        return _Translated(chunks, self.models)
+
+    def close(self) -> None:
+        if self._beside is not None:
+            self._beside.shutdown(wait=False, cancel_futures=True)
+        self.models.residency.close()
+        self._prepared.clear()
+
+    def _base(self, values: Mapping[str, Any]) -> Base:
+        return self.models.get(Name(values["model"], values["precision"]))
+
+    def _get(self, voice: Voice) -> Prepared:
+        if voice.key not in self._prepared:
+            self._keep(voice.key, unpack(voice, self.models.digest, self.models.device))
+        self._prepared.move_to_end(voice.key)
+        return self._prepared[voice.key]
+
+    def _keep(self, key: str, prepared: Prepared) -> None:
+        self._prepared[key] = prepared
+        while len(self._prepared) > PREPARED_MOST:
+            self._prepared.popitem(last=False)
+
+    def _codes(
+        self, base: Base, prepared: Prepared, reading: Reading, job: Job,
+        refused: list[guards.Verdict],
+    ) -> Codes:  # fmt: skip
+        """The text model on its way, not yet begun; verdicts go into ``refused``."""
+        values = prepared.settings
+        guarded = values["guards"] == "strict"
+        bounds = guards.limits(reading.phones.numel(), prepared.codes_per_phone)
+        most = min(MOST_CODES, bounds.most + 1) if guarded else MOST_CODES
+        prompt = _prompt(prepared, reading, base, most)
+        again = torch.equal(prepared.phones.cpu(), reading.phones)
+        example = [] if again else prepared.codes.tolist()
+
+        def attempt(seed: int) -> Iterator[int]:
+            return base.codes(prompt, seeded(seed, base.t2s.dims.codes, base.t2s.device))
+
+        def wrong(verdict: guards.Verdict) -> None:
+            self.refused[verdict] += 1
+            refused.append(verdict)
+
+        def judge(codes: list[int], ended: bool) -> guards.Verdict | None:
+            if not guarded:
+                return None if codes else "empty"
+            return guards.judge(codes, ended, bounds, example)
+
+        return Codes(
+            attempt, judge, job.seed, hold=bounds.hold if guarded else 0,
+            budget_s=values["retry_ms"] / 1000.0, wrong=wrong,
+        )  # fmt: skip
+
+
+class _Translated:
+    """Chunks whose errors are translated."""
+
+    def __init__(self, chunks: Generator[Chunk, None, None], models: Models) -> None:
+        self._chunks, self._models = chunks, models
+
+    def __iter__(self) -> _Translated:
+        return self
+
+    def __next__(self) -> Chunk:
+        with translated(self._models):
+            return next(self._chunks)
+
+    def close(self) -> None:
+        self._chunks.close()
+
+
+class _Guarded:
+    """A speech whose errors are translated, and which tells what the guards refused."""
+
+    def __init__(
+        self, speech: Speech, base: Base, models: Models, refused: list[guards.Verdict]
+    ) -> None:
+        self.speech, self.base, self.refused = speech, base, refused
+        self._models = models
+
+    def __iter__(self) -> _Guarded:
+        return self
+
+    def __next__(self) -> Chunk:
+        with translated(self._models):
+            chunk = next(self.speech)
+        if not self.refused:
+            return chunk
+        mended = tuple(f"speech_{verdict}" for verdict in self.refused)
+        self.refused.clear()
+        return dataclasses.replace(chunk, mended=mended)
+
+    def close(self) -> None:
+        self.speech.close()
+
+
+def _pace(prepared: Prepared, base: Base, voice: Voice) -> float:
+    """Seconds that a phone of mean length takes, in the reference."""
+    names = [symbols(base.version)[number] for number in prepared.phones.tolist()]
+    length = durations.weights([(names, setting(voice.lang))]).sum()
+    return guards.pace(round(float(length)), prepared.codes.numel()) / CODES_HZ
+
+
+def _script(reading: Reading, prepared: Prepared, job: Job, pace_s: float) -> Script:
+    values = prepared.settings
+    weights = np.ones(reading.phones.numel()) if reading.weights is None else reading.weights
+    return Script(
+        reading.phones,
+        score(reading.words, reading.shapes, weights, pace_s / job.speed),
+        job.seed,
+        job.speed,
+        Pace(values["first_tokens"], values["lookahead"]),
+        values["noise_scale"],
+    )
+
+
+def _prompt(prepared: Prepared, reading: Reading, base: Base, most: int) -> Prompt:
+    """What the reference says, and then the text."""
+    values, device = prepared.settings, base.t2s.device
+    bert: Tensor | None = None
+    if prepared.bert is not None or reading.bert is not None:
+        bert = torch.cat(
+            [_features(prepared.bert, prepared.phones), _features(reading.bert, reading.phones)], 1
+        )
+    return Prompt(
+        phones=torch.cat([prepared.phones.cpu(), reading.phones]).to(device),
+        codes=prepared.codes.to(device),
+        bert=bert,
+        sampling=_sampling(values),
+        most=most,
+    )
+
+
+def _sampling(values: Mapping[str, Any]) -> Sampling:
+    return Sampling(
+        int(values["top_k"]), values["top_p"], values["temperature"], values["repetition_penalty"]
+    )
+
+
+def _features(bert: Tensor | None, phones: Tensor) -> Tensor:
+    """-> [1024, N]"""
+    return torch.zeros(BERT_WIDTH, phones.numel()) if bert is None else bert.cpu()
+
+
+def _budget(device: torch.device) -> int:
+    if device.type != "cuda":
+        return CPU_BUDGET_BYTES
+    return int(CUDA_SHARE * torch.cuda.get_device_properties(device).total_memory)

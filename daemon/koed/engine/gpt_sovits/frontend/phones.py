@@ -1,0 +1,150 @@
+"""Text of one segment to the phones that a text model reads."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import re
+from dataclasses import dataclass
+
+from koed.engine.gpt_sovits.frontend.converted import Converted, Readings
+from koed.engine.gpt_sovits.frontend.split import SETTINGS, Part, split
+from koed.engine.gpt_sovits.frontend.symbols import (
+    JA_PITCH,
+    PAUSES,
+    PUNCTUATION,
+    Version,
+    ids,
+    known,
+)
+from koed.errors import EngineError
+
+_MODULES = {
+    "zh": "chinese",
+    "ja": "japanese",
+    "en": "english",
+    "ko": "korean",
+    "yue": "cantonese",
+}
+_NOT_IN_V1 = frozenset({"ko", "yue"})
+_SHORTEST = 6  # phones; below, models stumble or repeat the reference
+_SILENT = frozenset({*PUNCTUATION, *PAUSES, *JA_PITCH, "_", "#", "空", "停"})
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff\ufeff]")
+_FULL_WIDTH_LETTERS = (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))
+_HALF_WIDTH = {code: code - 0xFEE0 for code in _FULL_WIDTH_LETTERS}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of one language. Chinese ones carry what the BERT features need."""
+
+    lang: str
+    text: str
+    norm_text: str
+    phones: tuple[str, ...]
+    word2ph: tuple[int, ...] | None
+    """Phones per character of ``norm_text``; Chinese and Cantonese only."""
+    starts: tuple[tuple[int, int], ...] = ()
+    """Of tokens, as character of ``norm_text`` and phone; empty: not known."""
+
+
+@dataclass(frozen=True)
+class Phones:
+    """A segment ready for the text model."""
+
+    ids: tuple[int, ...]
+    phones: tuple[str, ...]
+    norm_text: str
+    word2ph: tuple[int, ...] | None
+    """Of the whole segment if it is one Chinese or Cantonese piece."""
+    pieces: tuple[Piece, ...]
+
+
+def phones(
+    text: str, lang: str, version: Version = "v2", official_quirks: bool = False,
+    readings: Readings | None = None,
+) -> Phones:  # fmt: skip
+    """Phones of one segment. ``readings`` are asked for Chinese, by v2.
+
+    ``lang`` is one of `split.SETTINGS`. With ``official_quirks`` the official front end's accidents
+    are repeated, as the recorded fixtures have them; without, text that holds nothing to speak or a
+    language that the model does not know is refused.
+
+    Raises `EngineError`: ``unknown_language``, ``unsupported_language``, ``nothing_to_speak``,
+    ``library_missing``.
+    """
+    if lang not in SETTINGS:
+        hint = f"one of {', '.join(SETTINGS)}"
+        raise EngineError("unknown_language", f"no language setting {lang!r}", hint)
+    text = _clean(text, official_quirks)
+    pieces = _pieces(text, lang, version, official_quirks, readings)
+    if sum(len(piece.phones) for piece in pieces) < _SHORTEST:
+        # An ASCII full stop would make ".5" of "5", as it does officially.
+        text = ("." if official_quirks else "。") + text
+        pieces = _pieces(text, lang, version, official_quirks, readings)
+    names = tuple(phone for piece in pieces for phone in piece.phones)
+    if not names or not (official_quirks or any(name not in _SILENT for name in names)):
+        raise EngineError(
+            "nothing_to_speak",
+            f"{_shown(text)} holds nothing that can be spoken as {lang}",
+            "write it in words, or set the voice's language to that of the text",
+        )
+    return Phones(
+        ids=tuple(ids(names, version)),
+        phones=names,
+        norm_text="".join(piece.norm_text for piece in pieces),
+        word2ph=pieces[0].word2ph if len(pieces) == 1 else None,
+        pieces=tuple(pieces),
+    )
+
+
+def _pieces(
+    text: str, lang: str, version: Version, quirks: bool, readings: Readings | None
+) -> list[Piece]:
+    parts = split(text, lang, quirks)
+    return [_piece(part, version, quirks, readings) for part in parts]
+
+
+def _piece(part: Part, version: Version, quirks: bool, readings: Readings | None) -> Piece:
+    converted = _converted(part, version, quirks, readings)
+    return Piece(
+        lang=part.lang,
+        text=part.text,
+        norm_text=converted.norm_text,
+        phones=tuple(known(converted.phones, version)),
+        word2ph=None if converted.word2ph is None else tuple(converted.word2ph),
+        starts=_starts(converted),
+    )
+
+
+def _starts(converted: Converted) -> tuple[tuple[int, int], ...]:
+    if converted.word2ph is None:
+        return converted.starts
+    begins = itertools.accumulate(converted.word2ph, initial=0)
+    return tuple(zip(range(len(converted.word2ph)), begins, strict=False))
+
+
+def _converted(part: Part, version: Version, quirks: bool, readings: Readings | None) -> Converted:
+    if version == "v1" and part.lang in _NOT_IN_V1:
+        if quirks:  # the official front end reads such a piece as an English space
+            return Converted(" ", [","])
+        raise EngineError(
+            "unsupported_language",
+            f"a v1 model cannot speak {part.lang}: {_shown(part.text)}",
+            "use a v2 or later model, or a voice whose language is that of the text",
+        )
+    module = importlib.import_module(f"{__package__}.{_MODULES[part.lang]}")
+    asked = {"readings": readings} if part.lang == "zh" and version != "v1" else {}
+    result: Converted = module.convert(part.text, version, quirks, **asked)
+    return result
+
+
+def _clean(text: str, quirks: bool) -> str:
+    """Without what no library takes (lone surrogates, control characters); letters half-width."""
+    text = _CONTROL.sub("", text).strip("\n")
+    return text if quirks else text.translate(_HALF_WIDTH)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:39] + "…")

@@ -1,0 +1,113 @@
+"""What stays in memory: values by key under a budget, the longest unused leave first.
+
+Loading runs beside, in one thread, so that whoever speaks goes on speaking. Pinned values never
+leave; what is in use elsewhere lives on until it is let go there.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+SHRINK = 0.75
+
+
+class Residency(Generic[K, V]):
+    """``load`` makes a value and ``size`` says its bytes. Errors of ``load`` reach who asked."""
+
+    def __init__(
+        self, load: Callable[[K], V], size: Callable[[V], int], budget_bytes: int,
+        dropped: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self.budget_bytes = budget_bytes
+        self._load, self._size, self._dropped = load, size, dropped
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._pinned: set[K] = set()
+        self._coming: dict[K, Future[V]] = {}
+        self._lock = threading.Lock()
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="models")
+
+    def want(self, key: K) -> None:
+        """Begin loading, if it is not there."""
+        self._future(key)
+
+    def get(self, key: K) -> V:
+        """The value; waits for it if it is not there yet."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        future = self._future(key)
+        value = future.result() if future is not None else None
+        return value if value is not None else self.get(key)
+
+    def pin(self, key: K, keep: bool = True) -> None:
+        """Never let ``key`` go, or do so again."""
+        with self._lock:
+            (self._pinned.add if keep else self._pinned.discard)(key)
+
+    @property
+    def resident(self) -> tuple[K, ...]:
+        """Keys, the longest unused first."""
+        with self._lock:
+            return tuple(self._values)
+
+    @property
+    def used_bytes(self) -> int:
+        with self._lock:
+            return sum(map(self._size, self._values.values()))
+
+    def shrink(self) -> None:
+        """Memory ran out: the budget becomes smaller than what is used now."""
+        self.budget_bytes = int(SHRINK * min(self.budget_bytes, self.used_bytes or 1 << 62))
+        log.warning("memory ran out: models may take %d MB from now on", self.budget_bytes >> 20)
+        self._evict(None)
+
+    def close(self) -> None:
+        """Forget everything; what is loading is waited for."""
+        self._loader.shutdown(cancel_futures=True)
+        with self._lock:
+            self._values.clear()
+            self._coming.clear()
+
+    def _future(self, key: K) -> Future[V] | None:
+        with self._lock:
+            if key in self._values:
+                return None
+            if key not in self._coming:
+                self._coming[key] = self._loader.submit(self._bring, key)
+            return self._coming[key]
+
+    def _bring(self, key: K) -> V:
+        try:
+            value = self._load(key)
+            with self._lock:
+                self._values[key] = value
+        finally:
+            with self._lock:
+                self._coming.pop(key, None)
+        self._evict(key)
+        return value
+
+    def _evict(self, kept: K | None) -> None:
+        gone = []
+        with self._lock:
+            used = sum(map(self._size, self._values.values()))
+            for key in list(self._values):
+                if used <= self.budget_bytes:
+                    break
+                if key != kept and key not in self._pinned:
+                    used -= self._size(self._values[key])
+                    gone.append(self._values.pop(key))
+        if gone:
+            gone.clear()
+            self._dropped()

@@ -1,0 +1,296 @@
+"""What a worker has to do next: the lanes of jobs, their credit, the floor, and voices to prepare.
+
+Two threads meet here under one lock. The I/O thread puts jobs in and says what is dead; the
+synthesis thread takes the next step and is the only one that ever touches a `Stream`. The choice
+between lanes is: the one that is nearest to running dry, and among equals the highest number (an
+urgent lane has a higher number than the one it interrupts). As all lanes are filled equally far
+ahead of the ear, a lane that begins is always first, and lanes that are all hungry take turns.
+
+A voice is prepared when no lane has work, because it may take seconds. Two exceptions: the next
+job of the chosen lane needs it; or it has waited for `PATIENCE_S` in a stream that never pauses,
+then it goes when every lane is filled as far ahead as it may be.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from koed.engine.base import Job, ProfileSpec, Stream, Voice
+
+KEPT_STREAMS = 4
+"""Streams of a lane that are kept after their jobs for `Engine.restyle`."""
+PATIENCE_S = 10.0
+
+
+@dataclass(slots=True, eq=False)
+class Spoken:
+    """A job that was begun.
+
+    ``dead`` is set by the I/O thread and read before and after every chunk; all else is written
+    by the synthesis thread.
+    """
+
+    job: Job
+    session: int
+    stream: Stream | None = None
+    dead: bool = False
+    adopted: bool = False
+    """Its stream lives on inside a restyled one and may not be closed from here."""
+    seq: int = 0
+    sent_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """``sent_s`` and ``granted_s`` are totals of the session, so no message can be lost or late
+    between them."""
+
+    number: int
+    queue: deque[Job] = field(default_factory=deque)
+    current: Spoken | None = None
+    kept: OrderedDict[int, Spoken] = field(default_factory=OrderedDict)
+    """Begun jobs by serial whose streams a later job may continue."""
+    floor: int = 0
+    sent_s: float = 0.0
+    granted_s: float = 0.0
+
+    @property
+    def busy(self) -> bool:
+        return self.current is not None or bool(self.queue)
+
+    @property
+    def credit_s(self) -> float:
+        return self.granted_s - self.sent_s
+
+    def claimed(self, serial: int) -> bool:
+        """Whether a job to come continues this one."""
+        begun = self.current
+        if begun is not None and begun.stream is None and begun.job.restyle_of == serial:
+            return True
+        return any(job.restyle_of == serial for job in self.queue)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A voice to prepare. ``since`` is monotonic."""
+
+    key: str
+    spec: ProfileSpec
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Make the next chunk of a job."""
+
+    lane: Lane
+    spoken: Spoken
+
+
+@dataclass(frozen=True, slots=True)
+class Burial:
+    """Close the streams of dead jobs."""
+
+    streams: Sequence[Stream]
+
+
+class Closing(Exception):
+    """The worker ends; raised by `Lanes.take`."""
+
+
+class Lanes:
+    """See the module's docstring."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._lanes: dict[int, Lane] = {}
+        self._orders: OrderedDict[str, Order] = OrderedDict()
+        self._voices: dict[str, Voice] = {}
+        self._buried: list[Stream] = []
+        self._session = 0
+        self._closing = False
+
+    # --- I/O thread --------------------------------------------------------------------------
+
+    def reset(self, session: int) -> None:
+        """A new session: every job is dead, lanes and credit begin at zero; voices stay."""
+        with self._changed:
+            for lane in self._lanes.values():
+                lane.queue.clear()
+                self._end_current(lane)
+                for spoken in lane.kept.values():
+                    self._bury(spoken)
+            self._lanes = {}
+            self._orders.clear()
+            self._session = session
+            self._changed.notify()
+
+    def submit(self, job: Job) -> None:
+        with self._changed:
+            lane = self._lane(job.lane)
+            if job.serial >= lane.floor:
+                lane.queue.append(job)
+                self._changed.notify()
+
+    def floor(self, number: int, serial: int) -> None:
+        with self._changed:
+            lane = self._lane(number)
+            lane.floor = max(lane.floor, serial)
+            self._kill_where(lane, lambda other: other < serial)
+
+    def kill(self, serials: Sequence[int]) -> None:
+        dead = frozenset(serials)
+        with self._changed:
+            for lane in self._lanes.values():
+                self._kill_where(lane, dead.__contains__)
+
+    def grant(self, number: int, granted_s: float) -> None:
+        with self._changed:
+            lane = self._lane(number)
+            lane.granted_s = max(lane.granted_s, granted_s)
+            self._changed.notify()
+
+    def order(self, key: str, spec: ProfileSpec) -> None:
+        with self._changed:
+            self._orders[key] = Order(key, spec, self._clock())
+            self._changed.notify()
+
+    def unload(self, key: str) -> None:
+        with self._changed:
+            self._orders.pop(key, None)
+            self._voices.pop(key, None)
+
+    def close(self) -> None:
+        """`take` raises `Closing` from now on."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    # --- synthesis thread --------------------------------------------------------------------
+
+    def take(self) -> Step | Order | Burial:
+        """Wait for the next thing to do; raises `Closing`."""
+        with self._changed:
+            while (task := self.next()) is None:
+                self._changed.wait(timeout=self._impatient_in_s())
+            return task
+
+    def next(self) -> Step | Order | Burial | None:
+        """The next thing to do, if there is one now; raises `Closing`."""
+        with self._changed:
+            if self._closing:
+                raise Closing
+            if self._buried:
+                burial = Burial(tuple(self._buried))
+                self._buried.clear()
+                return burial
+            return self._choose()
+
+    def voice(self, key: str) -> Voice | None:
+        with self._changed:
+            return self._voices.get(key)
+
+    def add_voice(self, voice: Voice) -> None:
+        with self._changed:
+            self._voices[voice.key] = voice
+
+    def source(self, lane: Lane, serial: int) -> Spoken | None:
+        """The begun job that a restyle continues."""
+        with self._changed:
+            return lane.kept.get(serial)
+
+    def attach(self, step: Step, stream: Stream) -> None:
+        """Give a begun job its stream; if it has died meanwhile, the stream is closed."""
+        with self._changed:
+            step.spoken.stream = stream
+            kept = step.lane.kept.get(step.spoken.job.serial) is step.spoken
+            if step.spoken.dead and not kept:
+                self._bury(step.spoken)
+
+    def deliver(self, step: Step, seconds: float, send: Callable[[], None]) -> bool:
+        """Send a chunk unless its job has died while it was made.
+
+        Under the lock, so that nothing of a job leaves after the floor was raised above it.
+        """
+        with self._changed:
+            if step.spoken.dead:
+                return False
+            step.lane.sent_s += seconds
+            step.spoken.sent_s += seconds
+            step.spoken.seq += 1
+            send()
+            return True
+
+    def finish(self, step: Step, send: Callable[[], None], *, keep: bool) -> None:
+        """A job is over; ``keep`` its stream for a restyle (else it failed and is closed)."""
+        with self._changed:
+            if not step.spoken.dead:
+                step.lane.current = None
+                if not keep:
+                    step.lane.kept.pop(step.spoken.job.serial, None)
+                    self._bury(step.spoken)
+                send()
+
+    # --- under the lock ----------------------------------------------------------------------
+
+    def _lane(self, number: int) -> Lane:
+        return self._lanes.setdefault(number, Lane(number))
+
+    def _choose(self) -> Step | Order | None:
+        fed = [lane for lane in self._lanes.values() if lane.busy and lane.credit_s > 0]
+        if not fed:
+            return self._next_order()
+        # Rounded, so that a grant that came some milliseconds earlier decides nothing.
+        lane = max(fed, key=lambda lane: (round(lane.credit_s, 1), lane.number))
+        if lane.current is None:
+            needed = self._orders.pop(lane.queue[0].voice, None)
+            if needed is not None:
+                return needed
+            lane.current = Spoken(lane.queue.popleft(), self._session)
+            self._keep(lane, lane.current)
+        return Step(lane, lane.current)
+
+    def _next_order(self) -> Order | None:
+        if not self._orders or self._impatient_in_s() not in (None, 0.0):
+            return None
+        return self._orders.popitem(last=False)[1]
+
+    def _impatient_in_s(self) -> float | None:
+        """Seconds until a voice is prepared although lanes have work; None = none have."""
+        if not self._orders or not any(lane.busy for lane in self._lanes.values()):
+            return None
+        oldest = next(iter(self._orders.values()))
+        return max(0.0, oldest.since + PATIENCE_S - self._clock())
+
+    def _kill_where(self, lane: Lane, dies: Callable[[int], bool]) -> None:
+        lane.queue = deque(job for job in lane.queue if not dies(job.serial))
+        if lane.current is not None and dies(lane.current.job.serial):
+            self._end_current(lane)
+        for serial, spoken in list(lane.kept.items()):
+            if dies(serial) and not lane.claimed(serial):
+                del lane.kept[serial]
+                self._bury(spoken)
+        self._changed.notify()
+
+    def _end_current(self, lane: Lane) -> None:
+        if lane.current is not None:
+            lane.current.dead = True
+            lane.current = None
+
+    def _keep(self, lane: Lane, spoken: Spoken) -> None:
+        lane.kept[spoken.job.serial] = spoken
+        for serial in list(lane.kept):
+            if len(lane.kept) <= KEPT_STREAMS:
+                break
+            if serial != spoken.job.serial and not lane.claimed(serial):
+                self._bury(lane.kept.pop(serial))
+
+    def _bury(self, spoken: Spoken) -> None:
+        spoken.dead = True
+        if spoken.stream is not None and not spoken.adopted:
+            self._buried.append(spoken.stream)

@@ -1,0 +1,358 @@
+"""The messages between the stage and an engine worker: the only place where this wire is written.
+
+One message is one frame, a msgpack array ``[kind, session, field, ...]`` with the fields of its
+class in order; `Sound` has a second frame with the samples (float32 little-endian mono). The
+session is chosen by the stage for each life of a connection, so that what is left over from an
+earlier one can be told apart and dropped. This module knows nothing about sockets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from koed.engine.base import Capabilities, Job, Mouth, ProfileSpec, Word
+from koed.errors import KoedError
+
+VERSION = 3
+"""Rises with every change of a message; both sides must have the same."""
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""Reference audio is the largest thing that crosses; more closes the connection."""
+
+BEAT_S = 0.25
+"""A worker tells so often that it lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteEngine:
+    """Where a worker on another machine is, and the CURVE keys (Z85, 40 characters each)."""
+
+    address: str
+    """``tcp://ADDRESS:PORT``"""
+    server_public: str
+    client_public: str
+    client_secret: str = dataclasses.field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """``kind`` names the class on the wire."""
+
+    kind: ClassVar[str] = ""
+
+
+# --- stage to worker -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Message):
+    """A new session: the worker forgets all lanes (not the voices) and answers with `Ready`."""
+
+    kind: ClassVar[str] = "hello"
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare(Message):
+    kind: ClassVar[str] = "prepare"
+    key: str
+    spec: ProfileSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Unload(Message):
+    kind: ClassVar[str] = "unload"
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Speak(Message):
+    kind: ClassVar[str] = "speak"
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Floor(Message):
+    """Every job of ``lane`` with a serial below ``serial`` is dead."""
+
+    kind: ClassVar[str] = "floor"
+    lane: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill(Message):
+    kind: ClassVar[str] = "kill"
+    serials: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant(Message):
+    """In this session the lane may have begun no chunk beyond ``granted_s`` seconds in all.
+
+    A running total and not a difference: a repeated or late one does no harm.
+    """
+
+    kind: ClassVar[str] = "grant"
+    lane: int
+    granted_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Message):
+    """Keeps a listening worker ours; another stage gets it when none came for a while."""
+
+    kind: ClassVar[str] = "ping"
+
+
+@dataclass(frozen=True, slots=True)
+class Bye(Message):
+    """A child ends; a listening worker is free for the next stage."""
+
+    kind: ClassVar[str] = "bye"
+
+
+# --- worker to stage -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Here(Message):
+    """A child is connected and waits for `Hello`, while it loads its engine."""
+
+    kind: ClassVar[str] = "here"
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Message):
+    kind: ClassVar[str] = "refused"
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready(Message):
+    """The engine is warm."""
+
+    kind: ClassVar[str] = "ready"
+    engine: str
+    capabilities: Capabilities
+    pid: int
+    rss_mb: float
+    version: str
+    """Of the engine: sound made by another one is not to be mixed with its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared(Message):
+    kind: ClassVar[str] = "prepared"
+    key: str
+    name: str
+    loudness_lufs: float
+    cached: bool
+    prepare_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareFailed(Message):
+    kind: ClassVar[str] = "prepare_failed"
+    key: str
+    name: str
+    code: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sound(Message):
+    """A chunk of a job. The samples are the second frame, not a field."""
+
+    kind: ClassVar[str] = "sound"
+    serial: int
+    lane: int
+    seq: int
+    """0, 1, 2, ... within the job."""
+    rate_hz: int
+    words: tuple[Word, ...]
+    mouths: tuple[Mouth, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Message):
+    kind: ClassVar[str] = "done"
+    serial: int
+    lane: int
+    seconds: float
+    """Of sound in all its chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Message):
+    kind: ClassVar[str] = "failed"
+    serial: int
+    lane: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mended(Message):
+    """What the engine found wrong in a job and made anew, before any of it was sent."""
+
+    kind: ClassVar[str] = "mended"
+    serial: int
+    lane: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat(Message):
+    """The worker's I/O thread lives; ``quiet_ms`` tells whether its synthesis thread does."""
+
+    kind: ClassVar[str] = "beat"
+    rss_mb: float
+    state: str
+    """idle, warming, preparing or speaking."""
+    serial: int
+    """Of the job in work; 0 = none."""
+    progress: int
+    """Steps since the start: chunks, prepared voices."""
+    quiet_ms: float
+    """Since the step in work began; 0 while idle."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine(Message):
+    kind: ClassVar[str] = "log"
+    level: int
+    """As in `logging`."""
+    text: str
+
+
+KINDS: dict[str, type[Message]] = {
+    cls.kind: cls
+    for cls in (
+        Hello, Prepare, Unload, Speak, Floor, Kill, Grant, Ping, Bye, Here, Refused, Ready,
+        Prepared, PrepareFailed, Sound, Done, Failed, Mended, Beat,
+        LogLine,
+    )
+}  # fmt: skip
+
+
+# --- message <-> frames ----------------------------------------------------------------------
+
+
+class LinkError(KoedError):
+    """What came is no message of this wire (code ``bad_message``)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("bad_message", message)
+
+
+def encode(session: int, message: Message) -> bytes:
+    """A message as its one (or first) frame. A lone surrogate in a text becomes ``?``."""
+    values = [_plain(getattr(message, f.name)) for f in dataclasses.fields(message)]
+    data: bytes = msgpack.packb(
+        [message.kind, session, *values], use_bin_type=True, unicode_errors="replace"
+    )
+    return data
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return [_plain(getattr(value, f.name)) for f in dataclasses.fields(value)]
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+
+def decode(frame: bytes) -> tuple[int, Message]:
+    """Session and message of a frame; raises `LinkError` for anything that does not fit."""
+    try:
+        values = msgpack.unpackb(frame, raw=False, strict_map_key=True)
+    except Exception as error:
+        raise LinkError(f"not one whole msgpack value: {type(error).__name__}") from error
+    if not isinstance(values, list) or len(values) < 2 or not isinstance(values[0], str):
+        raise LinkError("not an array that begins with a kind and a session")
+    cls = KINDS.get(values[0])
+    if cls is None:
+        raise LinkError(f"unknown kind {values[0]!r:.40}")
+    message: Message = _read_dataclass(cls, values[2:])
+    return _whole(values[1]), message
+
+
+def samples(frame: bytes) -> NDArray[np.float32]:
+    """The second frame of `Sound` as read-only float32 mono ``[S]``; raises `LinkError`."""
+    if len(frame) % 4:
+        raise LinkError(f"{len(frame)} bytes are no whole number of float32 samples")
+    return np.frombuffer(frame, dtype="<f4")
+
+
+@functools.cache
+def _reader(annotation: Any) -> Callable[[Any], Any]:
+    """A function that checks a wire value against an annotation and gives the Python value."""
+    origin = typing.get_origin(annotation)
+    if annotation is Any:
+        return lambda value: value
+    if annotation is float:
+        return _number
+    if annotation is int:
+        return _whole
+    if origin is typing.Literal:
+        return functools.partial(_one_of, typing.get_args(annotation))
+    if origin in (tuple, Sequence):
+        return functools.partial(_read_tuple, _reader(typing.get_args(annotation)[0]))
+    if dataclasses.is_dataclass(annotation):
+        return functools.partial(_read_dataclass, annotation)
+    return functools.partial(_read_instance, origin or annotation)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise LinkError(f"{value!r:.40} is not a whole number")
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        raise LinkError(f"{value!r:.40} is not a number")
+    return float(value)
+
+
+def _one_of(values: tuple[str, ...], value: Any) -> str:
+    if not isinstance(value, str) or value not in values:
+        raise LinkError(f"{value!r:.40} is none of {', '.join(values)}")
+    return value
+
+
+def _read_tuple(item: Callable[[Any], Any], value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise LinkError(f"{value!r:.40} is not an array")
+    return tuple(item(v) for v in value)
+
+
+def _read_instance(cls: type, value: Any) -> Any:
+    if not isinstance(value, cls):
+        raise LinkError(f"{value!r:.40} is not {cls.__name__}")
+    return value
+
+
+@functools.cache
+def _fields(cls: Any) -> list[Callable[[Any], Any]]:
+    hints = typing.get_type_hints(cls)
+    return [_reader(hints[f.name]) for f in dataclasses.fields(cls)]
+
+
+def _read_dataclass(cls: Any, value: Any) -> Any:
+    readers = _fields(cls)
+    if not isinstance(value, list) or len(value) != len(readers):
+        raise LinkError(f"{cls.__name__} does not have the fields {value!r:.60}")
+    return cls(*(read(v) for read, v in zip(readers, value, strict=True)))

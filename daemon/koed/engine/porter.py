@@ -1,0 +1,247 @@
+"""The I/O thread of a worker: carries messages between the socket and the lanes.
+
+A child *connects* to the stage that started it; a worker for other machines *listens* and serves
+one stage at a time: the one that said `Hello` first keeps it until it says `Bye` or has not been
+heard for `OWNER_S`. The synthesis thread hands over with `post`; nothing here waits for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import zmq
+
+from koed.engine import link
+from koed.engine.base import Capabilities
+from koed.engine.gate import Gate
+from koed.engine.lanes import Lanes
+from koed.engine.link import Message
+
+log = logging.getLogger(__name__)
+
+OWNER_S = 3.0
+"""A listening worker may be taken over by another stage after so long a silence of its own."""
+LOG_LINES_PER_BEAT = 20
+"""A worker that logs in a loop must not drown the stage."""
+
+
+class Pulse:
+    """What the synthesis thread does, for the heartbeat. Written by it, read by the I/O thread."""
+
+    def __init__(self) -> None:
+        self.progress = 0
+        self._doing: tuple[str, int, float] = ("warming", 0, time.monotonic())
+
+    def begin(self, state: str, serial: int = 0) -> None:
+        self._doing = (state, serial, time.monotonic())
+
+    def end(self) -> None:
+        self.progress += 1
+        self._doing = ("idle", 0, 0.0)
+
+    def read(self) -> tuple[str, int, float]:
+        """State, serial and seconds since the step began."""
+        state, serial, since = self._doing
+        return state, serial, time.monotonic() - since if state != "idle" else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """What `Ready` tells."""
+
+    engine: str
+    capabilities: Capabilities
+    version: str
+
+
+class Porter:
+    """``stuck_s``: a listening worker whose engine has hung in a job for so long calls ``stuck``,
+    because no stage can reach it with a signal (0 = never)."""
+
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        lanes: Lanes,
+        pulse: Pulse,
+        *,
+        gate: Gate | None = None,
+        stuck_s: float = 0.0,
+        stuck: Callable[[], None] | None = None,
+    ) -> None:
+        self._socket = socket
+        self._listening = socket.socket_type == zmq.ROUTER
+        self._lanes = lanes
+        self._pulse = pulse
+        self._gate = gate
+        self._stuck_s = stuck_s
+        self._stuck = stuck
+        self._outbox: deque[tuple[int, Message, bytes | None]] = deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._owner = b""
+        self._owner_heard = 0.0
+        self._session = 0
+        self._warm: Warm | None = None
+        self._log_lines = 0
+        self._ended = False
+
+    # --- synthesis thread (any thread) -------------------------------------------------------
+
+    def post(self, session: int, message: Message, pcm: bytes | None = None) -> None:
+        """Send a message; session -1 = the one that is current when it leaves."""
+        self._outbox.append((session, message, pcm))
+        os.eventfd_write(self._wake, 1)
+
+    def post_log(self, level: int, text: str) -> None:
+        self._log_lines += 1
+        if self._log_lines <= LOG_LINES_PER_BEAT:
+            self.post(-1, link.LogLine(level, text[:2000]))
+
+    def warm(self, warm: Warm) -> None:
+        """The engine has loaded."""
+        self._warm = warm
+        self._post_ready()
+
+    def _post_ready(self) -> None:
+        if self._warm is not None:
+            warm = self._warm
+            ready = link.Ready(warm.engine, warm.capabilities, os.getpid(), rss_mb(), warm.version)
+            self.post(-1, ready)
+
+    def end(self) -> None:
+        """Let `run` return after what was posted has been sent."""
+        self._ended = True
+        os.eventfd_write(self._wake, 1)
+
+    # --- I/O thread --------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Carry until `end` or `Bye`."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._wake, zmq.POLLIN)
+        if self._gate is not None:
+            poller.register(self._gate.socket, zmq.POLLIN)
+        if not self._listening:
+            self._send(0, link.Here(link.VERSION), None)
+        beat_at = time.monotonic() + link.BEAT_S
+        while True:
+            poller.poll(max(0, round((beat_at - time.monotonic()) * 1000)))
+            if self._gate is not None:
+                self._gate.answer()
+            self._empty_outbox()
+            self._read_socket()
+            if time.monotonic() >= beat_at:
+                beat_at = time.monotonic() + link.BEAT_S
+                self._beat()
+            if self._ended and not self._outbox:
+                return
+
+    def _empty_outbox(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        while self._outbox:
+            session, message, pcm = self._outbox.popleft()
+            self._send(self._session if session < 0 else session, message, pcm)
+
+    def _send(self, session: int, message: Message, pcm: bytes | None) -> None:
+        if self._listening and not self._owner:
+            return
+        frames = [self._owner] if self._listening else []
+        frames.append(link.encode(session, message))
+        if pcm is not None:
+            frames.append(pcm)
+        try:
+            self._socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            log.warning("the stage does not read: a %s message is lost", message.kind)
+
+    def _read_socket(self) -> None:
+        while not self._ended:
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            sender = frames.pop(0) if self._listening else b""
+            try:
+                session, message = link.decode(frames[0] if frames else b"")
+            except link.LinkError as error:
+                log.warning("ignored what is no message of the stage: %s", error.message)
+                continue
+            self._handle(sender, session, message)
+
+    def _handle(self, sender: bytes, session: int, message: Message) -> None:
+        if isinstance(message, link.Hello):
+            self._greet(sender, session, message)
+        elif sender == self._owner and session == self._session:
+            self._owner_heard = time.monotonic()
+            self._obey(message)
+
+    def _greet(self, sender: bytes, session: int, hello: link.Hello) -> None:
+        now = time.monotonic()
+        refusal = ""
+        if hello.version != link.VERSION:
+            refusal = (
+                f"this worker speaks version {link.VERSION} of the engine wire, the stage "
+                f"{hello.version}: install the same koed on both"
+            )
+        elif self._owner not in (b"", sender) and now - self._owner_heard < OWNER_S:
+            refusal = "this worker serves another stage"
+        if refusal:
+            frames = [sender] if self._listening else []
+            self._socket.send_multipart([*frames, link.encode(session, link.Refused(refusal))])
+            return
+        self._owner_heard = now
+        if sender != self._owner or session != self._session:
+            self._owner, self._session = sender, session
+            self._lanes.reset(session)
+        self._post_ready()
+
+    def _obey(self, message: Message) -> None:
+        match message:
+            case link.Speak(job):
+                self._lanes.submit(job)
+            case link.Floor(lane, serial):
+                self._lanes.floor(lane, serial)
+            case link.Kill(serials):
+                self._lanes.kill(serials)
+            case link.Grant(lane, granted_s):
+                self._lanes.grant(lane, granted_s)
+            case link.Prepare(key, spec):
+                self._lanes.order(key, spec)
+            case link.Unload(key):
+                self._lanes.unload(key)
+            case link.Bye():
+                self._release("its stage said bye")
+            case _:
+                pass
+
+    def _release(self, reason: str) -> None:
+        if self._listening:
+            log.info("free for the next stage: %s", reason)
+            self._owner, self._session = b"", 0
+            self._lanes.reset(0)
+        else:
+            self._ended = True
+            self._lanes.close()
+
+    def _beat(self) -> None:
+        state, serial, quiet_s = self._pulse.read()
+        self._log_lines = 0
+        beat = link.Beat(rss_mb(), state, serial, self._pulse.progress, quiet_s * 1000)
+        self._send(self._session, beat, None)
+        if self._listening and self._owner and time.monotonic() - self._owner_heard > OWNER_S:
+            self._release(f"its stage was not heard for {OWNER_S:.0f} s")
+        if self._stuck is not None and state == "speaking" and 0 < self._stuck_s < quiet_s:
+            self._stuck()
+
+
+def rss_mb() -> float:
+    """Resident memory of this process."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

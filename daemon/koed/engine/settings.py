@@ -1,0 +1,92 @@
+"""Reading an engine's settings of a profile: strict, with all problems in one error."""
+
+from __future__ import annotations
+
+import difflib
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from koed.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number from ``low`` to ``high``; whole if its default is whole."""
+
+    default: float
+    low: float
+    high: float
+
+    def check(self, value: Any) -> Any:
+        whole = isinstance(self.default, int)
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            raise ValueError(self.allowed())
+        if not self.low <= value <= self.high:
+            raise ValueError(self.allowed())
+        return value if whole else float(value)
+
+    def allowed(self) -> str:
+        kind = "a whole number" if isinstance(self.default, int) else "a number"
+        return f"{kind} from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    default: str
+    values: tuple[str, ...]
+
+    def check(self, value: Any) -> str:
+        if value not in self.values:
+            close = difflib.get_close_matches(str(value), self.values, n=1)
+            raise ValueError(self.allowed() + (f"; did you mean {close[0]!r}?" if close else ""))
+        return str(value)
+
+    def allowed(self) -> str:
+        return "one of " + ", ".join(repr(v) for v in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    default: str = ""
+    max_chars: int = 200
+
+    def check(self, value: Any) -> str:
+        if not isinstance(value, str) or len(value) > self.max_chars:
+            raise ValueError(self.allowed())
+        return value
+
+    def allowed(self) -> str:
+        return f"text of at most {self.max_chars} characters"
+
+
+Schema = Mapping[str, Number | Choice | Text]
+
+
+def fingerprint(schema: Schema, revision: int = 1) -> str:
+    """A version for `Engine.version`: another one for any change of the settings, and for a
+    ``revision`` that is raised when the same settings come to mean another sound."""
+    return f"{revision}-{zlib.crc32(repr(sorted(schema.items())).encode()):08x}"
+
+
+def read(schema: Schema, given: Mapping[str, Any], engine: str) -> dict[str, Any]:
+    """``given`` checked against ``schema`` and completed with its defaults.
+
+    Raises `EngineError` ``bad_setting`` whose message lists every problem.
+    """
+    problems: list[str] = []
+    values = {name: spec.default for name, spec in schema.items()}
+    for name, value in given.items():
+        if name not in schema:
+            close = difflib.get_close_matches(str(name), schema, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(schema)}"
+            problems.append(f"{engine} has no setting {str(name)[:40]!r}: {hint}")
+            continue
+        try:
+            values[name] = schema[name].check(value)
+        except ValueError as error:
+            problems.append(f"{name} may not be {value!r:.40}: it is {error}")
+    if problems:
+        raise EngineError("bad_setting", "; ".join(problems))
+    return values

@@ -1,0 +1,28 @@
+"""Builds what stands beside the voice for OBS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from koed.config import Config
+from koed.events import Bus
+from koed.obs.captures import Captures
+from koed.obs.companion import Ask, ObsCompanion, Part, SetMode
+from koed.obs.password import password
+from koed.obs.prompter import Prompter
+from koed.obs.session import Session
+
+
+def companion(
+    config: Config, bus: Bus, wake: Callable[[], None], ask: Ask, set_mode: SetMode
+) -> ObsCompanion:
+    """``wake`` makes the main loop turn; ``ask`` and ``set_mode`` are carried out there."""
+    obs = config.obs
+    session = Session(obs.host, obs.port, lambda: password(config), wake, obs.at == "start")
+    prompter = Prompter(obs, session)
+    microphones = {name: output.microphone for name, output in config.outputs.items()}
+    captures = Captures(microphones, session)
+    bus.listen(prompter.hear)
+    bus.listen(captures.hear)
+    parts: dict[str, Part] = {"captions": prompter, "captures": captures}
+    return ObsCompanion(obs, tuple(config.outputs), session, bus, ask, set_mode, parts)

@@ -1,0 +1,1 @@
+"""Canned lines: rendered ahead per voice, so that a key press is heard at once with any engine."""

@@ -1,0 +1,130 @@
+"""The sound of a phrase in one voice, as a value, and as bytes for the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from koed.engine.base import Mouth, Shape, Word
+from koed.text.segment import Segment
+
+SCHEMA = 1
+MAX_S = 25.0
+"""A longer take is not kept: two of them must find room on a lane of the mixer."""
+_SHAPES = get_args(Shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One segment: ``pcm`` float32 mono [S] at the engine's own level and ``rate_hz``."""
+
+    text: str
+    lang: str
+    rate_hz: int
+    pcm: NDArray[np.float32]
+    words: tuple[Word, ...]
+    mouths: tuple[Mouth, ...]
+
+    @property
+    def seconds(self) -> float:
+        return len(self.pcm) / self.rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """A whole phrase in one voice. ``key`` names its content: see `take_key`."""
+
+    key: str
+    voice: str
+    """Key of the compiled voice that speaks in it."""
+    pieces: tuple[Piece, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(piece.seconds for piece in self.pieces)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(piece.pcm.nbytes for piece in self.pieces)
+
+    def piece(self, segment: Segment) -> Piece | None:
+        """The sound of a segment; None for one that is not word for word in it."""
+        if segment.index >= len(self.pieces):
+            return None
+        piece = self.pieces[segment.index]
+        return piece if (piece.text, piece.lang) == (segment.text, segment.lang) else None
+
+
+def take_key(voice: str, version: str, speed: float, segments: Sequence[Segment]) -> str:
+    """Hash of all that the sound follows from: the compiled voice's key (which holds engine and
+    settings), the engine's version, the speed, and the segments with their languages."""
+    parts = [SCHEMA, voice, version, float(speed), [[s.text, s.lang] for s in segments]]
+    return hashlib.sha256(msgpack.packb(parts, use_bin_type=True)).hexdigest()[:32]
+
+
+def to_bytes(take: Take) -> bytes:
+    pieces = [
+        [
+            piece.text,
+            piece.lang,
+            piece.rate_hz,
+            piece.pcm.astype("<f4", copy=False).tobytes(),
+            [[word.start, word.end, word.at_s] for word in piece.words],
+            [[mouth.shape, mouth.at_s] for mouth in piece.mouths],
+        ]
+        for piece in take.pieces
+    ]
+    body: bytes = msgpack.packb([SCHEMA, take.key, take.voice, pieces], use_bin_type=True)
+    return hashlib.sha256(body).digest() + body
+
+
+def from_bytes(data: bytes, key: str) -> Take | None:
+    """What `to_bytes` gave for this key; None for anything else, torn or damaged files included."""
+    digest, body = data[:32], data[32:]
+    if hashlib.sha256(body).digest() != digest:
+        return None
+    try:
+        schema, named, voice, pieces = msgpack.unpackb(body, raw=False)
+        if schema != SCHEMA or named != key or not isinstance(voice, str):
+            return None
+        return Take(key, voice, tuple(map(_piece, pieces)))
+    except (ValueError, TypeError, KeyError, msgpack.UnpackException):
+        return None
+
+
+def _piece(values: Any) -> Piece:
+    text, lang, rate_hz, pcm, words, mouths = values
+    samples = np.frombuffer(pcm, "<f4").astype(np.float32, copy=False)
+    if not (isinstance(rate_hz, int) and 8000 <= rate_hz <= 192000):
+        raise ValueError("rate_hz")
+    if len(samples) > MAX_S * rate_hz or not (isinstance(text, str) and isinstance(lang, str)):
+        raise ValueError("piece")
+    return Piece(
+        text,
+        lang,
+        rate_hz,
+        samples,
+        tuple(Word(int(start), int(end), _time(at_s)) for start, end, at_s in words),
+        tuple(Mouth(_shape(shape), _time(at_s)) for shape, at_s in mouths),
+    )
+
+
+def _time(value: Any) -> float:
+    seconds = float(value)
+    if not math.isfinite(seconds):
+        raise ValueError("time")
+    return seconds
+
+
+def _shape(value: Any) -> Shape:
+    if value not in _SHAPES:
+        raise ValueError("shape")
+    shape: Shape = value
+    return shape

@@ -1,0 +1,113 @@
+"""`koed render`: a line into a WAV file, faster than real time, on the same path as on the air."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from koe.protocol import Event, UtteranceDropped, UtteranceFailed, UtteranceFinished
+from koed.audio.mixer import Mixer
+from koed.audio.sinks import WavSink
+from koed.config import Config, cache_dir, resolve
+from koed.continuity import Continuity
+from koed.engines import EngineHosts
+from koed.errors import KoedError
+from koed.events import Bus
+from koed.profiles import ProfileFolder
+from koed.speaker import Limits, Line, Speaker
+from koed.stage import Stage
+from koed.text.normalize import normalize
+from koed.voices import VoiceBook
+
+OUTPUT = "file"
+
+
+class Renderer:
+    """A stage without server and device: the file takes the sound as fast as it is made."""
+
+    def __init__(self, config: Config, runtime_dir: Path) -> None:
+        self.config = config
+        self._over: Event | None = None
+        self.bus = Bus()
+        self.bus.listen(self._note)
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.engines = EngineHosts(
+            self.context, runtime_dir, cache_dir() / "voices", config.engine, self.bus
+        )
+        folder = ProfileFolder(resolve(config, "profiles"), outputs=tuple(config.outputs))
+        self.book = VoiceBook(folder, self.engines, self.bus)
+        self.speaker = Speaker([OUTPUT], Limits())
+        self.stage = Stage(
+            config, self.speaker, self.book, self.engines.hosts, self.bus, time.monotonic
+        )
+        self.engines.attach(self.stage, Continuity(self.stage), self.book)
+        audio = config.audio
+        self.mixer = Mixer(
+            audio.rate_hz, fade_ms=audio.fade_ms, true_peak_db=audio.true_peak_db, history_s=0.0
+        )
+        self.stage.add_channel(OUTPUT, self.mixer, lambda frame: frame / audio.rate_hz)
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, (UtteranceFinished, UtteranceDropped, UtteranceFailed)):
+            self._over = event
+
+    def close(self) -> None:
+        self.engines.stop(0.5)
+        self.context.destroy(linger=0)
+
+    def turn(self) -> None:
+        """Wait for the engines, at most 50 ms, and hear what they have."""
+        poller = zmq.Poller()
+        for socket in self.engines.sockets():
+            poller.register(socket, zmq.POLLIN)
+        poller.poll(50)
+        self.engines.receive()
+        self.engines.tick(time.monotonic())
+        self.stage.advance()
+
+    def speak(self, line: Line, sink: WavSink) -> None:
+        """Write a line to ``sink``; raises `KoedError` with the reason if it cannot be spoken."""
+        self._over = None
+        self.stage.submit(line)
+        while self._over is None:
+            if not sink.pull(self.mixer):
+                self.turn()
+            else:
+                self.stage.advance()
+        sink.finish(self.mixer)
+        if isinstance(self._over, UtteranceFailed):
+            raise KoedError(self._over.code, self._over.message)
+        if isinstance(self._over, UtteranceDropped):
+            raise KoedError(self._over.reason, "nothing in this text can be spoken")
+
+
+def render_file(
+    config: Config, text: str, voice: str | None, lang: str | None, path: Path
+) -> dict[str, Any]:
+    """Speak ``text`` into ``path``. Returns ``{file, voice, seconds, took_s, rate_hz}``."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="koed-") as folder:
+        renderer = Renderer(config, Path(folder))
+        try:
+            name = voice or config.voice
+            renderer.book.refresh(only=name)
+            renderer.book.check(name)
+            profile = renderer.book.profile(name)
+            words = normalize(text, config.text, lang or (profile.lang if profile else None))
+            if not words:
+                raise KoedError("nothing_to_say", "nothing in this text can be spoken")
+            sink = WavSink(str(path), config.audio.rate_hz)
+            renderer.speak(Line(1, words, name, OUTPUT, lang=lang), sink)
+        finally:
+            renderer.close()
+    return {
+        "file": str(path),
+        "voice": name,
+        "seconds": round(sink.frames / sink.rate_hz, 3),
+        "took_s": round(time.monotonic() - began, 3),
+        "rate_hz": sink.rate_hz,
+    }

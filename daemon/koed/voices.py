@@ -1,0 +1,224 @@
+"""The voices that can be asked for by name: profiles, and what their engines made of them.
+
+A profile that is edited is compiled in the background; until that has succeeded the old voice
+stays in use. A broken edit changes nothing but what `voices` reports.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from koe.protocol import VoiceBroken, VoiceReady
+from koed.engine.base import ProfileSpec
+from koed.errors import ConfigError, KoedError
+from koed.events import Bus
+from koed.profiles import Profile, ProfileFolder, spec
+
+log = logging.getLogger(__name__)
+
+FORGET_AFTER = 60
+"""Looks at the folder, one a second, until an engine may drop a voice that was replaced."""
+
+
+class Preparer(Protocol):
+    """The part of an engine host that voices need."""
+
+    def prepare(self, spec: ProfileSpec) -> str: ...
+    def forget(self, key: str) -> None: ...
+
+
+class Engines(Protocol):
+    """Where a profile's engine comes from; a new kind of engine is started on demand."""
+
+    def host_of(self, profile: Profile) -> tuple[str, Preparer]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyVoice:
+    """A compiled voice and where it lives. Frozen: a line that began with it keeps it."""
+
+    name: str
+    profile: Profile
+    engine: str
+    """Name of the host."""
+    key: str
+    loudness_lufs: float
+
+
+@dataclass(slots=True)
+class _Entry:
+    ready: ReadyVoice | None = None
+    wanted: tuple[Profile, str, str] | None = None
+    """(profile, host, key) that is being compiled."""
+    error: KoedError | None = None
+    removed: bool = False
+
+
+@dataclass(slots=True)
+class _Made:
+    """A compiled voice in an engine, and for how many looks at the folder nobody wanted it."""
+
+    preparer: Preparer
+    unwanted: int = 0
+
+
+class VoiceBook:
+    """All voices by name."""
+
+    def __init__(self, folder: ProfileFolder, engines: Engines, bus: Bus) -> None:
+        self._folder = folder
+        self._engines = engines
+        self._bus = bus
+        self._entries: dict[str, _Entry] = {}
+        self._made: dict[tuple[str, str], _Made] = {}
+        """Everything that was given to an engine, by (host, key)."""
+
+    # --- asking ------------------------------------------------------------------------------
+
+    def check(self, name: str) -> None:
+        """Raises `KoedError` ``unknown_voice`` with a "did you mean", or ``voice_broken``."""
+        entry = self._entries.get(name)
+        if entry is not None and entry.removed and entry.error is not None:
+            raise KoedError(
+                "voice_broken", f"voice {name} cannot be used: {entry.error.message}", "koe voices"
+            )
+        if entry is None or entry.removed:
+            names = self.names()
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"voices: {', '.join(names)}"
+            raise KoedError("unknown_voice", f"there is no voice {name[:40]!r}", hint)
+
+    def names(self) -> list[str]:
+        return sorted(name for name, entry in self._entries.items() if not entry.removed)
+
+    def profile(self, name: str) -> Profile | None:
+        entry = self._entries.get(name)
+        if entry is None:
+            return None
+        if entry.ready is not None:
+            return entry.ready.profile
+        return entry.wanted[0] if entry.wanted else None
+
+    def ready(self, name: str) -> ReadyVoice | None:
+        entry = self._entries.get(name)
+        return entry.ready if entry else None
+
+    def error(self, name: str) -> KoedError | None:
+        entry = self._entries.get(name)
+        return entry.error if entry else None
+
+    def pending(self) -> set[str]:
+        """The hosts that have not ended compiling."""
+        return {entry.wanted[1] for entry in self._entries.values() if entry.wanted}
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The voices that can be asked for, and those that cannot because they are broken."""
+        broken = [name for name, entry in self._entries.items() if entry.error and entry.removed]
+        return [self._describe(name) for name in sorted({*self.names(), *broken})]
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        entry, profile = self._entries[name], self.profile(name)
+        return {
+            "name": name,
+            "ready": entry.ready is not None,
+            "engine": profile.engine if profile else "",
+            "lang": profile.lang if profile else "",
+            "tags": list(profile.tags) if profile else [],
+            "description": profile.description if profile else "",
+            "fallback": profile.fallback if profile else None,
+            "output": profile.output if profile else None,
+            "error": str(entry.error) if entry.error else None,
+        }
+
+    # --- changing ----------------------------------------------------------------------------
+
+    def refresh(
+        self, at_once: bool = False, only: str | None = None
+    ) -> tuple[list[str], list[str]]:
+        """Look at the folder; compile what changed. Returns (changed names, problems).
+
+        ``only``: compile this voice and those that it falls back to; of the others only the names
+        are known.
+        """
+        scan = self._folder.scan(at_once)
+        needed = set(scan.changed) if only is None else _with_fallbacks(only, scan.profiles)
+        for name in scan.changed:
+            if name in needed:
+                self._compile(scan.profiles[name])
+            else:
+                self._entries.setdefault(name, _Entry())
+        for name in scan.removed:
+            if name in self._entries:
+                self._entries[name].removed = True
+                self._entries[name].wanted = None
+        for name, error in scan.broken.items():
+            self._broken(name, error)
+        for name, entry in self._entries.items():
+            if entry.removed and name not in self._folder.problems:
+                entry.error = None
+        self._forget_replaced()
+        return [*scan.changed, *scan.removed], [error.message for error in scan.broken.values()]
+
+    def _forget_replaced(self) -> None:
+        """Let the engines drop what no profile has meant for a while; a line may still need it."""
+        wanted = {(e.ready.engine, e.ready.key) for e in self._entries.values() if e.ready}
+        wanted |= {e.wanted[1:] for e in self._entries.values() if e.wanted}
+        for place, made in list(self._made.items()):
+            made.unwanted = 0 if place in wanted else made.unwanted + 1
+            if made.unwanted > FORGET_AFTER:
+                made.preparer.forget(place[1])
+                del self._made[place]
+
+    def _compile(self, profile: Profile) -> None:
+        entry = self._entries.setdefault(profile.name, _Entry())
+        entry.removed = False
+        entry.error = None
+        try:
+            host, preparer = self._engines.host_of(profile)
+            key = preparer.prepare(spec(profile))
+            entry.wanted = (profile, host, key)
+            self._made.setdefault((host, key), _Made(preparer)).unwanted = 0
+        except KoedError as error:
+            entry.wanted = None
+            self._broken(profile.name, error)
+
+    def _broken(self, name: str, error: KoedError | ConfigError) -> None:
+        entry = self._entries.setdefault(name, _Entry(removed=True))
+        entry.error = error
+        kept = entry.ready is not None and not entry.removed
+        log.warning("voice %s: %s%s", name, error, "; the old one stays in use" if kept else "")
+        self._bus.publish(
+            VoiceBroken(voice=name, code=error.code, message=error.message, kept_old=kept)
+        )
+
+    # --- what the hosts report ---------------------------------------------------------------
+
+    def voice_ready(
+        self, engine: str, key: str, loudness_lufs: float, cached: bool, prepare_s: float
+    ) -> None:
+        for name, entry in self._entries.items():
+            if entry.wanted and entry.wanted[1:] == (engine, key):
+                profile = entry.wanted[0]
+                entry.ready = ReadyVoice(name, profile, engine, key, loudness_lufs)
+                entry.wanted = None
+                self._bus.publish(VoiceReady(voice=name, cached=cached, prepare_s=prepare_s))
+
+    def voice_failed(self, engine: str, key: str, error: KoedError) -> None:
+        """Two profiles may have one key; one that was edited since has another."""
+        for name, entry in self._entries.items():
+            if entry.wanted and entry.wanted[1:] == (engine, key):
+                entry.wanted = None
+                self._broken(name, error)
+
+
+def _with_fallbacks(name: str, profiles: Mapping[str, Profile]) -> set[str]:
+    """Fallbacks do not go in a circle: such profiles are broken."""
+    profile, found = profiles.get(name), set[str]()
+    while profile is not None:
+        found.add(profile.name)
+        profile = profiles.get(profile.fallback or "")
+    return found

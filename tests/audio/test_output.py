@@ -1,0 +1,281 @@
+"""An output through everything that can happen to its sound server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from koed.audio.output import Output, OutputSignal
+from koed.config import AudioConfig, OutputConfig
+from tests.rigs import SoundServer, ToneSource, wait_for
+
+LEAK_S = 0.06
+"""PulseAudio itself moves what it has buffered before anybody can know."""
+
+
+class Outputs:
+    """Makes outputs and stops them at the end of the test."""
+
+    def __init__(self) -> None:
+        self.made: list[Output] = []
+        self.woken = 0
+        self.seen: list[OutputSignal] = []
+
+    def start(self, device: str = "auto", sink: str = "koed", pitch_hz: float = 440.0) -> Output:
+        output: Any = Output(
+            sink,
+            OutputConfig(sink=sink, microphone=f"{sink}_mic", description=sink),
+            AudioConfig(device=device),  # type: ignore[arg-type]
+            ToneSource(pitch_hz),  # type: ignore[arg-type]
+            wake=self._wake,
+        )
+        self.made.append(output)
+        output.start()
+        assert output.wait_settled(15.0)
+        return output
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def wait_for_signal(self, output: Output, lost: bool) -> OutputSignal:
+        def found() -> OutputSignal | None:
+            self.seen.extend(output.signals())
+            return next((s for s in self.seen if s.lost == lost), None)
+
+        return wait_for(found, 15.0, f"a signal with lost={lost}")
+
+    def survive(self, output: Output, damage: Callable[[], None]) -> tuple[str, float]:
+        """Do ``damage`` and wait until the output is back; returns (code, lost_s)."""
+        self.seen.clear()
+        damage()
+        back = self.wait_for_signal(output, lost=False)
+        lost, *more = (s for s in self.seen if s.lost)
+        assert not more
+        assert back.event.output == lost.event.output == output.name
+        return lost.event.code, back.event.lost_s
+
+
+@pytest.fixture
+def outputs() -> Iterator[Outputs]:
+    made = Outputs()
+    yield made
+    for output in made.made:
+        output.stop(2.0)
+
+
+def test_makes_plays_and_removes_a_microphone(sound: SoundServer, outputs: Outputs) -> None:
+    output = outputs.start(pitch_hz=523.0)
+    assert output.playing
+    assert output.status()["microphone"] == "koed_mic"
+    assert output.status()["device"] == "pulse:koed"
+    assert "koed_mic" in output.describe()
+    elsewhere = sound.record("speakers.monitor")
+    recorder = sound.record("koed_mic")
+    wait_for(lambda: recorder.loud_s() > 0.55, what="sound in the microphone")
+    assert abs(recorder.pitch_hz() - 523.0) < 1.5
+    assert elsewhere.loud_s() == 0.0
+    now = time.monotonic()
+    assert now - 1.0 < output.heard_t(output.mixer.clock_frames) < now + 1.0
+    assert output.stop(5.0)
+    assert output.status()["state"] == "stopped"
+    assert sound.names("sinks") == ["speakers"]
+    assert "koed_mic" not in sound.names("sources")
+    assert not output.signals()
+
+
+def test_survives_the_death_of_the_server(sound: SoundServer, outputs: Outputs) -> None:
+    output = outputs.start()
+    sound.record("koed_mic").wait_for_sound()
+    sound.kill()
+    outputs.wait_for_signal(output, lost=True)
+    held_at = output.mixer.clock_frames
+    assert not output.playing
+    assert outputs.woken == 1
+    sound.start()
+    # Nothing was rendered into the void: the clock goes on from where it was.
+    assert output.mixer.clock_frames == held_at or output.playing
+    back = outputs.wait_for_signal(output, lost=False)
+    assert back.event.lost_s > 0.0
+    wait_for(lambda: output.mixer.clock_frames > held_at + 24000, what="the clock goes on")
+    recorder = sound.record("koed_mic")
+    recorder.wait_for_sound()
+    assert abs(recorder.pitch_hz() - 440.0) < 3.0
+
+
+def test_survives_the_unloading_of_its_sink(sound: SoundServer, outputs: Outputs) -> None:
+    output = outputs.start()
+    elsewhere = sound.record("speakers.monitor")
+    code, _ = outputs.survive(output, lambda: sound.unload("koed"))
+    assert code == "sink_unloaded"
+    recorder = sound.record("koed_mic")
+    recorder.wait_for_sound()
+    assert elsewhere.loud_s() < LEAK_S
+    assert sound.names("sources").count("koed_mic") == 1
+
+
+def test_survives_the_unloading_of_its_microphone(sound: SoundServer, outputs: Outputs) -> None:
+    output = outputs.start()
+    code, _ = outputs.survive(output, lambda: sound.unload("koed_mic"))
+    assert code == "microphone_unloaded"
+    sound.record("koed_mic").wait_for_sound()
+
+
+def test_an_underrun_is_counted_and_is_no_loss(
+    pulse: SoundServer, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = outputs.start()
+    recorder = pulse.record("koed_mic")
+    recorder.wait_for_sound()
+    render = output.mixer.render
+    stalls_s = [0.3, 0.3, 0.3]
+
+    def stalling(frames: int) -> Any:
+        if stalls_s:
+            time.sleep(stalls_s.pop())
+        return render(frames)
+
+    monkeypatch.setattr(output.mixer, "render", stalling)
+    wait_for(lambda: not stalls_s, what="the stalls are over")
+    clock = output.mixer.clock_frames
+    wait_for(lambda: output.mixer.clock_frames > clock + 24000, what="the clock goes on")
+    assert output.status()["underruns"] > 0
+    assert not output.signals()
+    recorder.wait_for_sound(since_s=time.monotonic())
+
+
+def test_returns_a_stream_that_somebody_moved(pulse: SoundServer, outputs: Outputs) -> None:
+    output = outputs.start()
+    elsewhere = pulse.record("speakers.monitor")
+    stream = pulse.pactl("list", "short", "sink-inputs").split("\t")[0]
+    code, _ = outputs.survive(
+        output, lambda: pulse.pactl("move-sink-input", stream, "speakers") and None
+    )
+    assert code == "stream_moved"
+    pulse.record("koed_mic").wait_for_sound()
+    assert elsewhere.loud_s() < LEAK_S
+
+
+def test_survives_a_hung_server(
+    pulse: SoundServer, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("koed.audio.device.STALL_S", 0.4)
+    output = outputs.start()
+    pulse.record("koed_mic").wait_for_sound()
+    pulse.stop_signal()
+    lost = outputs.wait_for_signal(output, lost=True)
+    # The second one if a question to the server was on its way.
+    assert lost.event.code in ("device_stalled", "server_hung")  # type: ignore[union-attr]
+    pulse.cont()
+    outputs.wait_for_signal(output, lost=False)
+    since_s = time.monotonic()
+    recorder = pulse.record("koed_mic")
+    recorder.wait_for_sound(since_s=since_s)
+    wait_for(
+        lambda: len(pulse.pactl("list", "short", "sink-inputs").splitlines()) == 1,
+        what="the stream of before is closed",
+    )
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_stops_while_the_server_hangs_and_cleans_up_later(
+    pulse: SoundServer, outputs: Outputs, noticed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("koed.audio.device.STALL_S", 0.4)
+    output = outputs.start()
+    pulse.stop_signal()
+    if noticed:
+        outputs.wait_for_signal(output, lost=True)
+    begun_s = time.monotonic()
+    output.stop(0.5)
+    assert time.monotonic() - begun_s < 3.0
+    pulse.cont()
+    wait_for(lambda: not pulse.pactl("list", "short", "sink-inputs"), what="the stream is closed")
+    second = outputs.start()
+    assert second.playing
+    assert second.stop(5.0)
+    wait_for(lambda: pulse.names("sinks") == ["speakers"], what="the sink is removed")
+
+
+def test_stopped_while_lost_leaves_nothing_behind(
+    sound: SoundServer, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("koed.audio.output.BACKOFF_S", (60.0,))
+    output = outputs.start()
+    sound.unload("koed_mic")
+    outputs.wait_for_signal(output, lost=True)
+    assert "koed" in sound.names("sinks")
+    assert output.stop(5.0)
+    wait_for(lambda: sound.names("sinks") == ["speakers"], what="the sink is removed")
+
+
+def test_auto_runs_on_nothing_until_a_server_comes(
+    pulse: SoundServer, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("koed.audio.output.PROBE_S", 0.2)
+    pulse.kill()
+    output = outputs.start("auto")
+    assert output.playing
+    assert output.status()["device"] == "null"
+    assert output.status()["code"] == "no_server"
+    assert "no sound server answers" in output.describe()
+    wait_for(lambda: output.mixer.clock_frames > 4800, what="the null clock runs")
+    assert not output.signals()
+    pulse.start()
+    back = outputs.wait_for_signal(output, lost=False)
+    assert back.event.device == "pulse:koed"  # type: ignore[union-attr]
+    # Two devices that render one mixer would tear its lines apart.
+    assert not any(thread.name == "null-device" for thread in threading.enumerate())
+    pulse.record("koed_mic").wait_for_sound()
+
+
+def test_pulse_without_a_server_waits_for_it(pulse: SoundServer, outputs: Outputs) -> None:
+    pulse.kill()
+    output = outputs.start("pulse")
+    lost = outputs.wait_for_signal(output, lost=True)
+    assert lost.event.code == "no_server"  # type: ignore[union-attr]
+    assert not output.playing
+    assert output.mixer.clock_frames == 0
+    pulse.start()
+    outputs.wait_for_signal(output, lost=False)
+    assert output.playing
+
+
+def test_refuses_a_sink_of_somebody_else(pulse: SoundServer, outputs: Outputs) -> None:
+    pulse.pactl("load-module", "module-null-sink", "sink_name=koed")
+    output = outputs.start("pulse")
+    assert output.status()["code"] == "sink_name_taken"
+    assert output.stop(5.0)
+    assert "koed" in pulse.names("sinks")
+
+
+def test_two_outputs_do_not_mix(sound: SoundServer, outputs: Outputs) -> None:
+    outputs.start(sink="low", pitch_hz=300.0)
+    outputs.start(sink="high", pitch_hz=900.0)
+    low, high = sound.record("low_mic"), sound.record("high_mic")
+    wait_for(lambda: low.loud_s() > 0.55 and high.loud_s() > 0.55, what="both sound")
+    assert abs(low.pitch_hz() - 300.0) < 1.5
+    assert abs(high.pitch_hz() - 900.0) < 1.5
+
+
+def test_null_needs_no_server(outputs: Outputs) -> None:
+    output = outputs.start("null")
+    assert output.playing
+    assert output.status()["microphone"] is None
+    wait_for(lambda: output.mixer.clock_frames > 4800)
+    assert output.stop(5.0)
+
+
+def test_pipewire_plays_and_recovers(pipewire: SoundServer, outputs: Outputs) -> None:
+    output = outputs.start()
+    assert "PipeWire" in output.describe()
+    elsewhere = pipewire.record("speakers.monitor")
+    pipewire.record("koed_mic").wait_for_sound()
+    outputs.survive(output, lambda: pipewire.unload("koed"))
+    pipewire.record("koed_mic").wait_for_sound()
+    assert elsewhere.loud_s() == 0.0
+    assert output.stop(5.0)
+    assert pipewire.names("sinks") == ["speakers"]

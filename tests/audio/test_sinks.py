@@ -1,0 +1,303 @@
+"""The clocked null device, the WAV sink, and a mixer that is used from two threads for long."""
+
+from __future__ import annotations
+
+import random
+import resource
+import threading
+import time
+import wave
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mixer_rig import BLOCK, RATE, Rig, ramp, tone
+
+from koed.audio import sinks
+from koed.audio.history import to_int16
+from koed.audio.mixer import Mixer, Report
+from koed.audio.sinks import NullDevice, WavSink, write_wav
+from koed.errors import DeviceError
+
+
+def new_mixer() -> Mixer:
+    return Mixer(RATE, fade_ms=8.0, true_peak_db=-1.0, history_s=1.0)
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.002)
+
+
+def read_wav(path: Path) -> tuple[int, np.ndarray]:
+    with wave.open(str(path)) as wav:
+        assert (wav.getnchannels(), wav.getsampwidth()) == (1, 2)
+        return wav.getframerate(), np.frombuffer(wav.readframes(wav.getnframes()), dtype="<i2")
+
+
+# --- the null device ---
+
+
+def test_null_device_plays_at_the_pace_of_the_clock() -> None:
+    mixer, heard = new_mixer(), []
+    device = NullDevice(RATE, BLOCK, tap=lambda block, t: heard.append((block.copy(), t)))
+    mixer.open(0, 1)
+    mixer.feed(1, ramp(9600), RATE)
+    mixer.end(1)
+    assert not device.healthy()
+    begin = time.monotonic()
+    device.open(mixer)
+    assert device.healthy()
+    wait_for(lambda: device.blocks >= 100)
+    took = time.monotonic() - begin
+    device.close()
+    assert not device.healthy()
+    assert took >= 0.98  # never ahead of the clock
+    blocks = device.blocks
+    assert mixer.clock_frames == blocks * BLOCK == len(heard) * BLOCK
+    sound = np.concatenate([block for block, _ in heard])[mixer.delay_frames :]
+    assert np.array_equal(sound[:9600], ramp(9600))
+    assert {r.kind for r in mixer.reports()} == {"started", "ended"}
+    device.open(mixer)  # and again
+    wait_for(lambda: device.blocks > blocks)
+    device.close()
+
+
+class FakeTime:
+    """A clock that moves only while the device sleeps, and by more if told so."""
+
+    def __init__(self) -> None:
+        self.now, self.jumps, self.slept = 1000.0, {}, 0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += 1
+        self.now += seconds + self.jumps.pop(self.slept, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("jump", "anew", "late_blocks"), [(0.105, 0, True), (3600.0, 1, True), (0.02, 0, False)]
+)
+def test_a_late_clock_catches_up_and_a_suspended_one_starts_anew(
+    monkeypatch: pytest.MonkeyPatch, jump: float, anew: int, late_blocks: bool
+) -> None:
+    clock = FakeTime()
+    clock.jumps = {50: jump}
+    monkeypatch.setattr(sinks, "time", clock)
+    device = NullDevice(RATE, BLOCK, tap=lambda _, t: setattr(device, "_closing", t > end))
+    end = clock.now + jump + 2.0
+    device.open(new_mixer())
+    wait_for(lambda: not device.healthy())
+    device.close()
+    lost = jump if anew else 0.0
+    assert device.reanchored == anew
+    assert (device.underruns > 0) == late_blocks
+    assert device.blocks == pytest.approx((2.0 + jump - lost) / 0.01, abs=3)
+
+
+def test_silence_is_slept_over_and_an_order_wakes_it_at_the_right_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, mixer, orders, naps = FakeTime(), new_mixer(), {10: 0.023, 20: 0.001, 30: 0.0}, []
+    began = clock.now
+    ordered: list[float] = []
+
+    def wait(seconds: float) -> None:
+        naps.append(seconds)
+        clock.now += orders.get(len(naps), seconds)
+        if len(naps) in orders:
+            serial = len(ordered) + 1
+            mixer.open(0, serial)
+            mixer.feed(serial, ramp(960), RATE)
+            mixer.end(serial)
+            ordered.append(clock.now - began)
+        device._closing = len(naps) > 100
+
+    monkeypatch.setattr(sinks, "time", clock)
+    monkeypatch.setattr(mixer, "wait", wait)
+    device = NullDevice(RATE, BLOCK)
+    device.open(mixer)
+    wait_for(lambda: not device.healthy())
+    device.close()
+    assert mixer.clock_frames == device.blocks * BLOCK
+    assert device.blocks / 100 == pytest.approx(clock.now - began, abs=0.02), "no block is lost"
+    assert device.blocks > 400, "most of the 100 naps are of five blocks"
+    assert device.underruns == 0
+    starts = [r.frame - mixer.delay_frames for r in mixer.reports() if r.kind == "started"]
+    assert len(starts) == len(ordered) == 3
+    for frame, t in zip(starts, ordered, strict=True):
+        # never in a block that was over when it was asked for, and in the first one after it
+        assert t - 1e-6 <= frame / RATE <= t + 0.01 + 1e-6
+
+
+# --- WAV ---
+
+
+def test_write_wav(tmp_path: Path) -> None:
+    pcm = np.arange(-500, 500, dtype=np.int16)
+    write_wav(str(tmp_path / "a.wav"), pcm, 22050)
+    rate_hz, back = read_wav(tmp_path / "a.wav")
+    assert rate_hz == 22050
+    assert np.array_equal(back, pcm)
+
+
+@pytest.mark.parametrize("block", [33, 480, 4000])
+def test_wav_has_every_sample_and_no_waiting(tmp_path: Path, block: int) -> None:
+    """Chunks come late and in two tracks: the file has no silence but the pause."""
+    mixer, path = new_mixer(), tmp_path / "out.wav"
+    with WavSink(str(path), RATE, block) as sink:
+        mixer.open(0, 1)
+        assert sink.pull(mixer) == 0.0
+        first, second = ramp(7001), ramp(3003, begin=7001)
+        mixer.open(0, 2)
+        mixer.feed(2, second, RATE)
+        mixer.end(2)
+        for at in range(0, len(first), 500):
+            mixer.feed(1, first[at : at + 500], RATE)
+            sink.pull(mixer)
+        assert sink.pull(mixer, 5.0) == 0.0
+        mixer.end(1, 0.01)
+        assert sink.pull(mixer, 0.005) == 0.005
+        sink.finish(mixer)
+    pause = np.zeros(480, dtype=np.float32)
+    _, pcm = read_wav(path)
+    assert np.array_equal(pcm, to_int16(np.concatenate((first, pause, second))))
+    assert mixer.starved_frames == 0
+
+
+def test_wav_of_nothing(tmp_path: Path) -> None:
+    mixer = new_mixer()
+    WavSink(str(tmp_path / "a.wav"), RATE).finish(mixer)
+    assert len(read_wav(tmp_path / "a.wav")[1]) == 0
+    assert not mixer.fault
+
+
+def test_a_file_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError) as missing:
+        WavSink(str(tmp_path / "nowhere" / "a.wav"), RATE)
+    assert missing.value.code == "cannot_write"
+    with pytest.raises(DeviceError) as full:
+        write_wav("/dev/full", np.zeros(48000, dtype=np.int16), RATE)
+    assert full.value.code == "cannot_write"
+
+
+# --- two threads, and long ---
+
+
+def hammer(mixer: Mixer, seed: int, stop: Callable[[], bool]) -> tuple[list[Report], set[int]]:
+    """Do everything that the control side can do, in random order; returns the reports and the
+    serials opened."""
+    rng, serial, opened, reports = random.Random(seed), 0, [], []
+    sound = tone(0.2)
+    while not stop():
+        lane = rng.randrange(2)
+        last = rng.choice(opened[-4:]) if opened else 0
+        match rng.randrange(9):
+            case 0 | 1 | 2:
+                serial += 1
+                mixer.open(lane, serial, rng.choice((0.0, 6.0)))
+                opened.append(serial)
+                for _ in range(rng.randrange(4)):
+                    mixer.feed(serial, sound[: rng.randrange(9000)], rng.choice((RATE, 32000)))
+                if rng.random() < 0.7:
+                    mixer.end(serial, rng.choice((0.0, 0.02)))
+            case 3:
+                mixer.feed(last, sound, RATE)
+            case 4:
+                mixer.floor(lane, last)
+            case 5:
+                mixer.drop(lane, [last])
+            case 6 if last:
+                serial += 1
+                mixer.splice(lane, last, serial, rng.random() * 0.1, aligned=rng.random() < 0.5)
+                opened.append(serial)
+                mixer.feed(serial, sound, RATE)
+                mixer.end(serial)
+            case 7:
+                mixer.pause(rng.random() < 0.3)
+            case _:
+                mixer.mute(rng.random() < 0.2)
+                mixer.duck(lane, rng.choice((0.0, -15.0)))
+        reports += mixer.reports()
+        assert max(mixer.ahead_s(0), mixer.ahead_s(1)) < 30.0
+        if max(mixer.ahead_s(0), mixer.ahead_s(1)) > 5.0:
+            mixer.floor(rng.randrange(2), serial)
+            time.sleep(0.001)
+    return reports, set(opened)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_two_threads_and_every_command(seed: int) -> None:
+    mixer, done = new_mixer(), threading.Event()
+    bad: list[str] = []
+
+    def play() -> None:
+        rng = random.Random(seed)
+        for _ in range(6000):
+            frames = rng.choice((64, 480, 480, 1000))
+            block = mixer.render(frames)
+            if len(block) != frames or not np.isfinite(block).all() or abs(block).max() > 1.0:
+                bad.append(f"{len(block)} of {frames}, {block.min()}..{block.max()}")
+        done.set()
+
+    player = threading.Thread(target=play)
+    player.start()
+    reports, opened = hammer(mixer, seed, done.is_set)
+    player.join()
+    mixer.pause(False)
+    for lane in range(2):
+        mixer.floor(lane, max(opened) + 1)
+    for _ in range(10):
+        mixer.render(BLOCK)
+    reports += mixer.reports()
+    assert not bad
+    assert not mixer.fault
+    assert len(opened) > 100
+    ends = Counter(r.serial for r in reports if r.kind in ("ended", "cut"))
+    assert set(ends) == opened
+    assert set(ends.values()) == {1}
+    starts = Counter(r.serial for r in reports if r.kind == "started")
+    assert starts
+    assert set(starts.values()) == {1}
+    assert (mixer.ahead_s(0), mixer.ahead_s(1)) == (0.0, 0.0)
+    assert not mixer.render(BLOCK).any()
+
+
+def test_memory_does_not_grow() -> None:
+    rig, serial = Rig(), 0
+    mixer, sound = rig.mixer, tone(0.3, rate_hz=32000)
+
+    def play(blocks: int) -> None:
+        nonlocal serial
+        for _ in range(0, blocks, 50):
+            serial += 1
+            mixer.open(serial % 3, serial)
+            mixer.feed(serial, sound, 32000)
+            if serial % 7:
+                mixer.end(serial)
+            if not serial % 5:
+                mixer.floor(serial % 3, serial + 1)
+            elif not serial % 11:
+                mixer.splice(serial % 3, serial, serial + 1, 0.1, aligned=True)
+                serial += 1
+                mixer.feed(serial, sound, 32000)
+            for _ in range(50):
+                mixer.render(BLOCK)
+            mixer.reports()
+
+    play(10_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    play(100_000)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2048
+    for lane in range(3):
+        mixer.floor(lane, serial + 1)
+    play(50)
+    assert len(mixer._sources) <= 1
+    assert not mixer._orders
+    assert sum(len(lane._tracks) + len(lane._tails) for lane in mixer._playing) <= 1

@@ -1,0 +1,71 @@
+"""Silence at a real sound server, while a device plays on."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from koed.audio.device import PulseDevice
+from koed.audio.valve import SHUT_S, Valve
+from koed.audio.virtual import SoundServer as Connection
+from koed.audio.virtual import VirtualMicrophone
+from tests.rigs import RATE_HZ, Recorder, SoundServer, ToneSource, wait_for
+
+
+def longest_silence_s(recorder: Recorder, since_s: float) -> float:
+    loud = np.flatnonzero(np.abs(recorder.samples(since_s)) > 0.01)
+    return float(np.diff(loud).max()) / RATE_HZ if len(loud) > 1 else 0.0
+
+
+def is_muted(sound: SoundServer) -> bool:
+    return "yes" in sound.pactl("get-sink-mute", "koed")
+
+
+def test_it_cuts_what_is_on_its_way_and_opens_by_itself(sound: SoundServer) -> None:
+    connection = Connection()
+    connection.connect()
+    VirtualMicrophone(connection, "koed", "koed_mic", "koed").ensure()
+    sound.pactl("set-sink-mute", "koed", "1")  # as a koed that was killed might have left it
+    recorder = sound.record("koed_mic")
+    device = PulseDevice(RATE_HZ, 480, "koed")
+    device.open(ToneSource())
+    device.release()
+    valve = Valve("koed")
+    valve.start()
+    try:
+        recorder.wait_for_sound()
+        before = time.monotonic() - 0.2
+        assert longest_silence_s(recorder, before) < 0.5 * SHUT_S
+        valve.shut()
+        wait_for(lambda: is_muted(sound), what="it is shut")
+        wait_for(lambda: not is_muted(sound), what="it opens by itself")
+        recorder.wait_for_sound(since_s=time.monotonic())
+        # from before the cut: it can come before the next samples arrive
+        wait_for(lambda: longest_silence_s(recorder, before) > 0.5 * SHUT_S, what="a gap is heard")
+        valve.shut()
+        wait_for(lambda: is_muted(sound), what="it is shut again")
+    finally:
+        valve.close(5.0)
+        assert not is_muted(sound)
+        device.close()
+        connection.close()
+
+
+def test_a_sink_of_somebody_else_is_left_alone(sound: SoundServer) -> None:
+    sound.pactl("load-module", "module-null-sink", "sink_name=koed")
+    sound.pactl("set-sink-mute", "koed", "1")
+    valve = Valve("koed")
+    valve.start()
+    valve.shut()
+    time.sleep(2 * SHUT_S)
+    valve.close(5.0)
+    assert is_muted(sound)
+
+
+def test_a_server_that_is_not_there_does_no_harm(sound: SoundServer) -> None:
+    sound.kill()
+    valve = Valve("koed")
+    valve.start()
+    valve.shut()
+    valve.close(5.0)

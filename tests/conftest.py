@@ -1,0 +1,15 @@
+"""What holds for all tests."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+# A slow example on a busy machine is not a wrong one.
+settings.register_profile("koed", deadline=None, print_blob=True)
+settings.load_profile("koed")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """No sound in the name of a test: a WAV file may hold its time of writing, and the processes
+    of one run must agree on names."""
+    return f"{argname}-{len(val)}" if isinstance(val, bytes) and len(val) > 40 else None

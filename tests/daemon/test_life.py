@@ -1,0 +1,256 @@
+"""The daemon's own life: two at once, signals, a stepped clock, a crash, and a worker elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from koed import keys
+from koed.bench.rig import Rig, Watch, rig
+from tests.daemon import hearing, witness
+from tests.daemon.conftest import tone
+from tests.daemon.witness import outcome, say
+from tests.rigs import sound_server, wait_for
+
+LONG = "a line that is long enough for something to happen in the middle of it"
+CHAR_S = 0.02
+HZ = {"low": 400.0, "high": 1000.0}
+PROFILES = {"low": tone(400, char_ms=20), "high": tone(1000, char_ms=20)}
+
+
+def run(folder: Path, environ: dict[str, str]) -> subprocess.Popen[str]:
+    """A daemon in the runtime folder of another."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "koed.cli", "run", "--config", str(folder / "koed.yaml")],
+        env=os.environ | {"KOED_RUNTIME_DIR": str(folder / "run")} | environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+# --- on a clock that can be stepped ---------------------------------------------------------------
+
+
+class Clock:
+    """The wall clock of a daemon, by a library of ours that is loaded into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "offset_s"
+        self.step("0")
+        library = folder / "clock.so"
+        source = Path(__file__).with_name("clock.c")
+        subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, source], check=True)
+        self.environ = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(self.file)}
+
+    def step(self, offset_s: str) -> None:
+        new = self.file.with_suffix(".new")
+        new.write_text(offset_s)
+        new.rename(self.file)
+
+
+@pytest.fixture(scope="module")
+def clock(tmp_path_factory: pytest.TempPathFactory) -> Clock:
+    return Clock(tmp_path_factory.mktemp("clock"))
+
+
+@pytest.fixture(scope="module")
+def daemon(clock: Clock) -> Iterator[Rig]:
+    config = {"voice": "low", "transcript": {"path": str(clock.file.parent / "transcript")}}
+    with rig(config, PROFILES, environ=clock.environ) as running:
+        running.wait_ready()
+        yield running
+
+
+@pytest.fixture
+def watch(daemon: Rig) -> Iterator[Watch]:
+    watching = witness.watch(daemon)
+    yield watching
+    watching.close()
+
+
+def test_a_clock_stepped_by_an_hour_is_not_noticed(daemon: Rig, watch: Watch, clock: Clock) -> None:
+    began = time.monotonic()
+    said = say(daemon, LONG)
+    waits = say(daemon, "still there", voice="high", ttl_s=60.0)
+    expires = say(daemon, "too late", ttl_s=0.5)
+    watch.wait("utterance.progress", said)
+    clock.step("3600")
+    dropped: Any = witness.end(watch, expires)
+    assert dropped.reason == "expired"
+    clock.step("-3600")
+    assert [outcome(watch, line) for line in (said, waits)] == ["finished", "finished"]
+    windows = hearing.voices(daemon.sound(began), HZ)
+    assert hearing.order(windows) == ["low", "high"]
+    assert hearing.seconds(windows, "low") == pytest.approx(CHAR_S * len(LONG), abs=0.05)
+    finished: Any = watch.wait("utterance.finished", said)
+    assert finished.starved_s == 0.0
+    lines = (clock.file.parent / "transcript").read_text().splitlines()
+    hours = {json.loads(line)["utterance"]: json.loads(line)["time"][:13] for line in lines}
+    assert len({hours[line] for line in (expires, said)}) == 2  # the clock was stepped indeed
+    clock.step("0")
+
+
+def test_the_second_of_two_daemons_says_who_is_running(daemon: Rig, watch: Watch) -> None:
+    said = say(daemon, "the first one is not disturbed")
+    second = run(daemon.folder, {})
+    printed, _ = second.communicate(timeout=20)
+    assert second.returncode == 1
+    assert "already running" in printed
+    assert str(daemon.process.pid) in printed
+    assert "Traceback" not in printed
+    assert outcome(watch, said) == "finished"
+
+
+def test_hangup_reloads_the_profiles(daemon: Rig, watch: Watch) -> None:
+    (daemon.folder / "profiles" / "late.yaml").write_text(
+        "engine: tone\nlang: en\nsettings: {hz: 2000, char_ms: 20}\n"
+    )
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(
+        lambda: witness.told(watch, "state", state="reloaded", detail="late"), what="the reload"
+    )
+    wait_for(lambda: witness.told(watch, "voice.ready", voice="late"), what="the voice")
+    assert outcome(watch, say(daemon, "here I am", voice="late")) == "finished"
+
+
+def test_terminated_it_finishes_a_line_that_is_nearly_over(daemon: Rig, watch: Watch) -> None:
+    """The last test of this daemon."""
+    said = say(daemon, "short last words")
+    waits = say(daemon, "never heard")
+    watch.wait("utterance.started", said)
+    pid = witness.worker(daemon)
+    daemon.process.send_signal(signal.SIGTERM)
+    assert outcome(watch, said) == "finished"
+    assert witness.words(watch, said) == ["short", "last", "words"]
+    dropped: Any = witness.end(watch, waits)
+    assert (dropped.event, dropped.reason) == ("utterance.dropped", "shutdown")
+    assert daemon.process.wait(10) == 0
+    assert not witness.runs(pid)
+    assert witness.told(watch, "state")[-1].state == "stopping"
+
+
+# --- on a sound server ---------------------------------------------------------------------------
+
+
+def test_killed_it_is_back_with_its_microphone_and_ends_with_a_fade() -> None:
+    with (
+        sound_server() as server,
+        rig({"voice": "low", "audio": {"device": "pulse"}}, PROFILES, environ=server.env) as first,
+    ):
+        first.wait_ready()
+        watch = witness.watch(first)
+        watch.wait("utterance.started", say(first, LONG))
+        pid = witness.worker(first)
+        first.process.kill()
+        first.process.wait()
+        watch.close()
+        wait_for(lambda: not witness.runs(pid), what="the worker ends by itself")
+        modules = server.pactl("list", "short", "modules")
+        assert "sink_name=koed" in modules
+        second = Rig(first.folder, run(first.folder, server.env), time.monotonic())  # type: ignore[arg-type]
+        with contextlib.closing(second.client):
+            try:
+                second.wait_ready()
+                assert server.pactl("list", "short", "modules") == modules  # adopted
+                _farewell(second, server)
+            finally:
+                second.process.kill()
+                second.process.wait()
+
+
+def _farewell(daemon: Rig, server: Any) -> None:
+    watch = witness.watch(daemon)
+    recorder = server.record("koed_mic")
+    said, waits = say(daemon, LONG + " " + LONG), say(daemon, "never heard")
+    watch.wait("utterance.progress", said)
+    recorder.wait_for_sound()
+    daemon.process.send_signal(signal.SIGTERM)
+    asked = time.monotonic()
+    assert daemon.process.wait(10) == 0
+    assert time.monotonic() - asked < 3.0
+    skipped, dropped = witness.end(watch, said), witness.end(watch, waits)
+    assert (skipped.event, skipped.reason) == ("utterance.skipped", "shutdown")
+    assert LONG.startswith(skipped.heard)
+    assert (dropped.event, dropped.reason) == ("utterance.dropped", "shutdown")
+    assert witness.told(watch, "state", state="stopping")
+    watch.close()
+    assert not {"koed", "koed_mic"} & {*server.names("sinks"), *server.names("sources")}
+    samples = np.abs(recorder.samples())
+    end = int(np.flatnonzero(samples > 1e-4)[-1]) + 1
+    before, last = samples[end - 2400 : end - 960].max(), samples[end - 120 : end].max()
+    assert last < before / 3  # it fades, it is not cut
+    assert len(samples) - end > 24  # and what follows is silence
+
+
+# --- a worker elsewhere --------------------------------------------------------------------------
+
+
+class Elsewhere:
+    """A worker with an address and keys, as on another machine."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+        self.folder = folder
+        keys.new(folder / "keys", "stage")
+        self.key = folder / "keys" / "clients" / "stage.key_secret"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = ["worker", "--listen", self.address, "--engine", "tone"]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "koed.cli", *command, "--keys", str(self.folder / "keys")],
+                env=os.environ | {"XDG_CACHE_HOME": str(self.folder)},
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
+    machine = Elsewhere(tmp_path)
+    yield machine
+    machine.kill()
+
+
+def test_a_worker_elsewhere_may_be_away_come_die_and_come_again(elsewhere: Elsewhere) -> None:
+    engine = {"remote": elsewhere.address, "key": str(elsewhere.key), "kind": "tone"}
+    profiles = {"low": PROFILES["low"] | {"engine": engine}, "high": PROFILES["high"]}
+    config = {"voice": "low", "engine": {"failover_wait_s": 15.0, "lookahead_s": 0.5}}
+    with rig(config, profiles) as daemon:
+        daemon.wait_ready()  # although one of two engines is away
+        watch = witness.watch(daemon)
+        began = time.monotonic()
+        assert outcome(watch, say(daemon, "high is here", voice="high")) == "finished"
+        elsewhere.start()
+        said = say(daemon, LONG)
+        watch.wait("utterance.progress", said)
+        elsewhere.kill()
+        elsewhere.start()
+        assert outcome(watch, said) == "finished"
+        assert witness.words(watch, said) == LONG.split()
+        down: Any = watch.wait("engine.down")
+        assert down.code == "worker_unreachable"
+        windows = hearing.voices(daemon.sound(began), HZ)
+        assert hearing.seconds(windows, "low") == pytest.approx(CHAR_S * len(LONG), abs=0.35)
+        watch.close()

@@ -1,0 +1,68 @@
+"""The mouth: shapes and levels as values, and as events beside real sound."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from koed.bench.rig import Rig
+from koed.engine.base import Mouth
+from koed.mouth import Lips, shape_at
+from tests.rigs import wait_for
+
+
+def test_a_mouth_opens_with_the_sound_and_the_shape() -> None:
+    assert Lips().window(-14.0, "a") == (1.0, 1.0)
+    assert Lips().window(-14.0, "") == (1.0, 1.0)
+    assert Lips().window(-14.0, "i")[1] == 0.5
+    assert Lips().window(-14.0, "closed") == (1.0, 0.0)
+    assert Lips().window(-120.0, "a") == (0.0, 0.0)
+    levels = [Lips().window(db, "a")[1] for db in (-60.0, -40.0, -30.0, -20.0, 0.0)]
+    assert levels == sorted(levels)
+    assert levels[0] == 0.0
+    assert levels[-1] == 1.0
+
+
+def test_a_mouth_falls_within_some_windows_but_shuts_at_once() -> None:
+    lips = Lips()
+    lips.window(-14.0, "a")
+    assert lips.window(-44.0, "a")[1] == pytest.approx(0.4)
+    assert lips.window(-44.0, "a")[1] == pytest.approx(0.16)
+    lips.window(-14.0, "a")
+    assert lips.window(-20.0, "closed")[1] == 0.0
+    lips.window(-14.0, "a")
+    assert lips.window(-120.0, "")[1] == 0.0
+
+
+def test_the_shape_at_a_time() -> None:
+    mouths = (Mouth("rest", 0.0), Mouth("a", 0.1), Mouth("closed", 0.3))
+    assert [shape_at(mouths, at) for at in (0.05, 0.1, 0.29, 0.3, 9.0)] == [
+        "rest", "a", "a", "closed", "closed",
+    ]  # fmt: skip
+    assert shape_at((), 0.1) == ""
+    assert shape_at(mouths, -0.1) == ""
+
+
+def test_a_mouth_follows_what_is_heard(daemon: Rig) -> None:
+    watch = daemon.watch("utterance.", "mouth")
+    try:
+        said = daemon.client.say("atanatana otonotono", wait=True)
+        started: Any = watch.wait("utterance.started", said.utterance)
+        wait_for(lambda: any(not e.open for e in watch.events if e.event == "mouth"), what="shut")
+        told: list[Any] = [e for e in watch.events if e.event == "mouth"]
+    finally:
+        watch.close()
+    mouths = [e for e in told if e.voice]
+    shut = next(e for e in told if not e.open)
+    assert (shut.level, shut.output) == (0.0, "main")
+    assert mouths[0].heard_t == pytest.approx(started.heard_t, abs=0.05)
+    # the spelled word: 25 ms a letter, so eleven windows of 20 ms for each word
+    assert [e.shape for e in mouths[3:8]] == ["a"] * 5
+    assert [e.shape for e in mouths[14:18]] == ["o"] * 4
+    assert all(0.0 < e.open <= 1.0 for e in mouths[:18])
+    gaps = [b.heard_t - a.heard_t for a, b in itertools.pairwise(mouths)]
+    # the clock of a busy machine's null device wanders, but does not run away
+    assert gaps == pytest.approx([0.02] * len(gaps), abs=0.02)
+    assert sum(gaps) == pytest.approx(0.02 * len(gaps), abs=0.05)

@@ -1,0 +1,170 @@
+"""`koed bench engine`: every part of it runs on small models; what it compares with is right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from koed.bench import main, memory
+from koed.engine.gpt_sovits import bench, bench_targets, threads
+from koed.engine.gpt_sovits import bench_parts as parts
+from koed.engine.gpt_sovits.bench_parts import SMALL, Weights
+from koed.engine.gpt_sovits.decode import Prompt, Utterance
+from koed.engine.gpt_sovits.naive import NaiveT2S
+from koed.engine.gpt_sovits.sampling import Sampling, seeded
+from koed.engine.gpt_sovits.t2s import Dims
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def positive(value: Any) -> bool:
+    if isinstance(value, dict):
+        return bool(value) and all(map(positive, value.values()))
+    return isinstance(value, str) or value > 0
+
+
+def test_everything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = tmp_path / "trace.json"
+    monkeypatch.setenv(threads.VARIABLE, "1")  # two would wait for each other on busy cores
+    results = bench.run(trace, SMALL)["engine"]
+    targets = results.pop("targets")
+    for found in results["threads"].values():
+        for setting in (*found["text"].values(), *found["decoder"].values()):
+            setting.pop("memory_mb", None)  # too small to be seen
+    for setting in results["speech"].values():
+        setting.pop("memory_mb")
+    assert positive(results), results
+    assert set(results["threads"]) == {"1"}
+    one = results["threads"]["1"]
+    assert {"fp32", "naive"} < set(one["text"])
+    assert set(one["text"]["fp32"]["tokens_s"]) == {"1", "2"}
+    assert {"fp32", "bf16", "naive"} == set(one["decoder"])
+    assert "fp32" in results["speech"]
+    assert json.loads(trace.read_text())["traceEvents"]
+    told = capsys.readouterr().out
+    assert "x naive" in told
+    assert not [row for row in targets if row["name"].startswith("streaming")], "of two threads"
+    assert "streaming" in told
+
+
+def test_targets_are_judged_by_what_was_measured_beside_them() -> None:
+    found = {
+        "text": {
+            "naive": {"tokens_s": {"1": 20.0, "8": 40.0}},
+            "fp32": {"tokens_s": {"1": 25.0, "8": 60.0}},
+            "int8": {"tokens_s": {"1": 60.0, "8": 50.0}},
+        },
+        "decoder": {"naive": {"s_per_s": 0.9}, "fp32": {"s_per_s": 0.9}, "bf16": {"s_per_s": 0.5}},
+        "streaming": {"precision": "int8", "s_per_s": 0.61},
+    }
+    rows = list(bench_targets.rows({"1": found, "2": found}))
+    assert [row.threads for row in rows] == ["1"] * 6 + ["2"] * 7
+    rows = rows[6:]
+    assert [row.measured for row in rows] == [1.25, 3.0, 1.5, 1.25, 1.0, 1.8, 0.61]
+    assert [row.reached for row in rows] == [False, True, True, False, False, True, False]
+    assert [row.told().endswith("missed") for row in rows] == [not row.reached for row in rows]
+
+
+def test_the_naive_generator_makes_the_same_sound() -> None:
+    made = Weights(SMALL, CPU)
+    ours, naive = made.sound_model(torch.float32), parts._naive_sound(made)
+    style = ours.style([torch.rand(1, 1025, 40, generator=torch.Generator().manual_seed(1))])
+    wave = ours.synthesize(torch.arange(20), torch.arange(30), style)
+    slow = naive.synthesize(torch.arange(20), torch.arange(30), style)
+    assert float(wave.abs().max()) > 0
+    assert torch.allclose(wave, slow, atol=1e-5)
+
+
+def test_the_naive_model_says_the_same() -> None:
+    made = Weights(SMALL, CPU)
+    phones, codes = torch.arange(1, 20), torch.arange(100, 130)
+    naive = NaiveT2S(made.text, Dims.of(made.config))
+    said = naive.codes(phones, codes, 15, Sampling(), seeded(3, 1025, CPU))
+    ours = Utterance(made.t2s("fp32"), Prompt(phones, codes), seeded(3, 1025, CPU))
+    assert said == list(islice(ours, 15))
+    both = naive.rows(
+        torch.stack([phones, phones + 1]), torch.stack([codes, codes + 1]), 15, Sampling(),
+        seeded(3, 1025, CPU),
+    )  # fmt: skip
+    assert said == both[0].tolist() != both[1].tolist()
+    assert len(set(said)) > 5
+
+
+def test_it_runs_only_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def fake(soak_s: float, profile: Path | None, utterances: int) -> Any:
+        return {name: lambda name=name: ran.append(name) or {} for name in ("onset", "engine")}
+
+    monkeypatch.setattr(main, "_measures", fake)
+    assert main.run([], 1.0) == 0
+    assert ran == ["onset"]
+    assert main.run(["engine"], 1.0) == 0
+    assert ran == ["onset", "engine"]
+
+
+def test_the_command_loads_no_torch_before_it_measures() -> None:
+    code = "import koed.bench.main as m, sys; m._measures(1.0, None); print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
+def test_growth_is_told_from_what_the_worker_holds_after_warm_up() -> None:
+    # what lines leave in the heap goes back every seven lines
+    flat = [300.0 if n < 100 else 500.0 + n % 7 for n in range(1001)]
+    found = memory.summary(flat)
+    assert (found["start_mb"], found["warm_mb"], found["peak_mb"]) == (300.0, 500.0, 506.0)
+    assert (found["growth_percent"], found["mean_growth_percent"]) == (
+        0.0,
+        pytest.approx(0, abs=0.1),
+    )
+    leaking = memory.summary([mb + n * 0.01 for n, mb in enumerate(flat)])
+    assert leaking["growth_percent"] == pytest.approx(1.6, abs=0.1)
+    holes = memory.summary([mb + (n * 0.01 if n % 7 else 0.0) for n, mb in enumerate(flat)])
+    assert holes["growth_percent"] == 0.0
+    assert holes["mean_growth_percent"] == pytest.approx(1.35, abs=0.15)
+
+
+def test_all_that_is_said_of_memory_is_varied_and_the_same_each_time() -> None:
+    said = list(memory.turns(500))
+    assert said == list(memory.turns(500))
+    assert {turn.lang for turn in said} == {"en", "ja", "zh", "ko", "yue"}
+    assert {turn.kind for turn in said} == {"plain", "cut", "restyled"}
+    assert {turn.voice for turn in said} == set(memory.VOICES)
+
+
+def test_the_worker_is_followed_through_cuts_restyles_and_reloads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    english = memory.WORDS["en"]  # other languages take seconds to load
+    monkeypatch.setattr(memory, "WORDS", {"en": english, "ja": english, "zh": english})
+    two = {name: memory.VOICES[name] for name in ("anna", "bela")}
+    monkeypatch.setattr(memory, "VOICES", two)
+    monkeypatch.setattr(memory, "TAKES_OVER", {"anna": "bela", "bela": "anna"})
+    monkeypatch.setattr(memory, "RELOADS", 5)
+    result = memory.run(24)["memory"]
+    assert sum(result["outcomes"].values()) == 24
+    assert {"finished", "cut", "restyled"} <= set(result["outcomes"])
+    assert result["restarts"] == 0
+    assert result["utterances"] == 24
+    assert result["end_mb"] > 100

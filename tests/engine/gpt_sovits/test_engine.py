@@ -1,0 +1,409 @@
+"""The engine on a tiny set of models: in this process, and in a worker as the stage has it."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from koed.engine import registry
+from koed.engine.base import Chunk, Job, ProfileSpec, Voice, Word
+from koed.engine.gpt_sovits import tiny
+from koed.engine.gpt_sovits.chorus import Chorus
+from koed.engine.gpt_sovits.decode import Prompt
+from koed.engine.gpt_sovits.engine import GptSovitsEngine, _Guarded
+from koed.engine.gpt_sovits.graph import DeviceBatch
+from koed.engine.gpt_sovits.models import Models, Name, translated
+from koed.engine.gpt_sovits.residency import Residency
+from koed.engine.gpt_sovits.sampling import seeded
+from koed.engine.worker import EXIT_LOST
+from koed.errors import EngineError
+from tests.engine import hosting
+from tests.engine.gpt_sovits.small import TRANSCRIPT, clip, wav
+
+TEXT = "This is a longer sentence that should take some time to be said in full."
+REFERENCE = {"audio": wav(clip()), "transcript": TRANSCRIPT, "lang": "en"}
+OTHER = {"audio": wav(clip(pitch_hz=230.0)), "transcript": TRANSCRIPT, "lang": "en"}
+V2, PRO = "gsv-v2final-pretrained", "v2pro"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("data")
+    tiny.make(home / "koed" / "models")
+    return home
+
+
+@pytest.fixture(scope="module")
+def engine(data_home: Path) -> Iterator[GptSovitsEngine]:
+    made = GptSovitsEngine(data_home / "koed" / "models", device="cpu")
+    made.warm_up()
+    yield made
+    made.close()
+
+
+def spec(
+    name: str = "v", reference: dict[str, object] = REFERENCE, **values: object
+) -> ProfileSpec:
+    # The tiny model babbles, so that the guards would be right to refuse it.
+    settings = {"model": V2, "guards": "none", **values}
+    return ProfileSpec(name, "en", settings, reference)
+
+
+@pytest.fixture(scope="module")
+def voice(engine: GptSovitsEngine) -> Voice:
+    return engine.prepare(spec())
+
+
+def job(voice: Voice, text: str = TEXT, seed: int = 2, **more: object) -> Job:
+    return Job(1, 1, voice.key, text, "en", seed=seed, **more)  # type: ignore[arg-type]
+
+
+def spoken(chunks: Iterator[Chunk]) -> tuple[np.ndarray, list[Chunk]]:
+    kept = [chunk for chunk in chunks if len(chunk.pcm) or chunk.words]
+    return np.concatenate([chunk.pcm for chunk in kept]), kept
+
+
+# --- in this process -------------------------------------------------------------------------
+
+
+def test_it_is_registered_and_says_what_it_can() -> None:
+    engine = registry.create("gpt_sovits")
+    assert engine.name == "gpt_sovits"
+    assert engine.capabilities.restyle
+    assert set(engine.capabilities.languages) == {"zh", "ja", "en", "ko", "yue"}
+
+
+def test_text_becomes_several_chunks_with_words_the_same_for_a_seed(
+    engine: GptSovitsEngine, voice: Voice
+) -> None:
+    sound, chunks = spoken(engine.stream(voice, job(voice)))
+    assert len(chunks) >= 3
+    assert {chunk.rate_hz for chunk in chunks} == {32000}
+    assert len(chunks[0].pcm) <= 0.3 * 32000
+    words = [word for chunk in chunks for word in chunk.words]
+    assert [TEXT[w.start : w.end] for w in words] == TEXT.rstrip(".").split()
+    assert np.array_equal(sound, spoken(engine.stream(voice, job(voice)))[0])
+    other = spoken(engine.stream(voice, job(voice, seed=3)))[0]
+    assert len(other) != len(sound) or not np.array_equal(other, sound)
+
+
+def test_speed_changes_how_long_it_takes(engine: GptSovitsEngine, voice: Voice) -> None:
+    usual, fast = (
+        len(spoken(engine.stream(voice, job(voice, speed=speed)))[0]) for speed in (1.0, 1.6)
+    )
+    assert fast == pytest.approx(usual / 1.6, rel=0.1)
+
+
+def test_several_voices_share_one_base_model(engine: GptSovitsEngine, voice: Voice) -> None:
+    second = engine.prepare(spec("w", OTHER))
+    engine.load(second)
+    assert [name.model for name in engine.models.residency.resident] == [V2]
+    assert second.state["tensors"] != voice.state["tensors"]
+
+
+def test_restyle_goes_on_with_the_same_codes(engine: GptSovitsEngine, voice: Voice) -> None:
+    other = engine.prepare(spec("w", OTHER))
+    stream = engine.stream(voice, job(voice))
+    assert isinstance(stream, _Guarded)
+    while not len(next(stream).pcm):
+        pass
+    rest = engine.restyle(stream, other, job(other, restyle_of=1, start_s=0.15))
+    sound, _ = spoken(rest)
+    whole = spoken(engine.stream(voice, job(voice)))[0]
+    assert len(sound) == pytest.approx(len(whole) - 0.15 * 32000, abs=2000)
+
+
+def test_a_voice_of_another_sound_model_cannot_go_on(engine: GptSovitsEngine, voice: Voice) -> None:
+    stranger = engine.prepare(spec("s", model="s2g488k"))
+    stream = engine.stream(voice, job(voice))
+    next(stream)
+    with pytest.raises(EngineError) as caught:
+        engine.restyle(stream, stranger, job(stranger))
+    assert caught.value.code == "restyle_lost"
+
+
+def test_a_closed_stream_gives_its_cache_back(engine: GptSovitsEngine, voice: Voice) -> None:
+    stream = engine.stream(voice, job(voice))
+    assert isinstance(stream, _Guarded)
+    next(stream)
+    idle = len(stream.base._idle)
+    stream.close()
+    assert len(stream.base._idle) == idle + 1
+
+
+def test_guards_refuse_babble_and_count_it(engine: GptSovitsEngine) -> None:
+    strict = engine.prepare(spec("strict", guards="strict"))
+    codes, text = [], "One two three four five six seven eight nine ten eleven twelve thirteen."
+    for seed in range(4):
+        try:
+            spoken(engine.stream(strict, job(strict, text, seed)))
+        except EngineError as error:
+            codes.append(error.code)
+    assert codes
+    assert set(codes) <= {"speech_early_end", "speech_runaway", "speech_stuck"}
+    assert engine.refused.total() >= len(codes)
+
+
+@pytest.mark.parametrize("text", ["", "…", "!!!", "😀"])
+def test_text_without_words_is_refused(engine: GptSovitsEngine, voice: Voice, text: str) -> None:
+    with pytest.raises(EngineError):
+        spoken(engine.stream(voice, job(voice, text)))
+
+
+def test_settings_and_models_that_are_not_there(engine: GptSovitsEngine) -> None:
+    for values, code, words in (
+        ({"tempreature": 1.0}, "bad_setting", "temperature"),
+        ({"model": "gsv-v2final"}, "unknown_model", V2),
+        ({"model": ""}, "unknown_model", PRO),
+    ):
+        with pytest.raises(EngineError) as caught:
+            engine.prepare(spec(**values))
+        assert caught.value.code == code
+        assert words in str(caught.value)
+
+
+def test_an_empty_folder_says_how_to_fill_it(tmp_path: Path) -> None:
+    with pytest.raises(EngineError) as caught:
+        GptSovitsEngine(tmp_path, device="cpu").warm_up()
+    assert "koed models pull" in caught.value.hint
+
+
+def test_a_replaced_model_makes_its_voices_stale(data_home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    for part in (tiny.S1_V2, tiny.S2_V2, f"{tiny.HUBERT}/config.json"):
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        (folder / part).write_bytes((data_home / "koed" / "models" / part).read_bytes())
+    hubert = f"{tiny.HUBERT}/pytorch_model.bin"
+    (folder / hubert).write_bytes((data_home / "koed" / "models" / hubert).read_bytes())
+    engine = GptSovitsEngine(folder, device="cpu")
+    made = engine.prepare(spec(model=""))
+    engine.load(made)
+    data = bytearray((folder / tiny.S1_V2).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / tiny.S1_V2).write_bytes(data)
+    with pytest.raises(EngineError) as caught:
+        engine.load(made)
+    assert caught.value.code == "stale_voice"
+    engine.close()
+
+
+def test_streams_decoded_together_say_what_each_says_alone(
+    engine: GptSovitsEngine, voice: Voice
+) -> None:
+    base = engine.models.get(Name(V2, "auto"))
+    draw = torch.Generator().manual_seed(1)
+    prompts = [
+        Prompt(torch.randint(1, 300, (count,), generator=draw), torch.arange(20), most=30)
+        for count in (9, 30, 17)
+    ]
+    noises = [seeded(seed, base.t2s.dims.codes, base.t2s.device) for seed in range(3)]
+    alone = [list(base.codes(*pair)) for pair in zip(prompts, noises, strict=True)]
+    batch = DeviceBatch(base.t2s, 2, 256, graphs=False)
+    chorus = Chorus(batch, 2)
+    first, second = chorus.say(prompts[0], noises[0]), chorus.say(prompts[1], noises[1])
+    begun = [next(first), next(second), next(second)]
+    assert not chorus.has_room(prompts[2])
+    second.close()
+    assert chorus.has_room(prompts[2])
+    third = chorus.say(prompts[2], noises[2])
+    mixed: tuple[list[int], list[int]] = ([], [])
+    for a, b in itertools.zip_longest(first, third):
+        mixed[0].extend([] if a is None else [a])
+        mixed[1].extend([] if b is None else [b])
+    assert begun[:1] + mixed[0] == alone[0]
+    assert begun[1:] == alone[1][:2]
+    assert mixed[1] == alone[2]
+    assert not len(batch)
+
+
+def test_caches_of_several_sizes_are_used_again(engine: GptSovitsEngine, voice: Voice) -> None:
+    base = engine.models.get(Name(V2, "auto"))
+    base._idle.clear()
+    with base.state(300), base.state(100):
+        pass
+    sizes = [state.bias.shape[-1] for state in base._idle]
+    assert sorted(sizes) == [256, 512]
+    for positions, size in ((300, 512), (100, 256), (300, 512)):
+        with base.state(positions) as state:
+            assert state.bias.shape[-1] == size
+    assert len(base._idle) == 2
+
+
+# --- memory ----------------------------------------------------------------------------------
+
+
+def test_the_longest_unused_leaves_first_and_what_is_pinned_stays() -> None:
+    loaded: list[str] = []
+
+    def load(key: str) -> str:
+        loaded.append(key)
+        return key
+
+    held = Residency(load, lambda value: 10, 30)
+    for key in "abc":
+        held.get(key)
+    held.get("a")
+    held.pin("b")
+    held.get("d")
+    assert held.resident == ("b", "a", "d")
+    held.get("c")
+    assert held.resident == ("b", "d", "c")
+    assert loaded == list("abcdc")
+    held.close()
+
+
+def test_loading_runs_beside_and_is_done_once() -> None:
+    go, began = threading.Event(), threading.Event()
+
+    def load(key: str) -> str:
+        began.set()
+        assert go.wait(10)
+        return key
+
+    held = Residency(load, len, 100)
+    held.want("a")
+    held.want("a")
+    assert began.wait(10)
+    assert held.resident == ()
+    go.set()
+    assert held.get("a") == "a"
+    held.close()
+
+
+def test_a_failed_load_reaches_who_asked_and_is_tried_again() -> None:
+    fails = [True]
+
+    def load(key: str) -> str:
+        if fails.pop() if fails else False:
+            raise EngineError("model_damaged", "cut off")
+        return key
+
+    held = Residency(load, len, 100)
+    with pytest.raises(EngineError):
+        held.get("a")
+    assert held.get("a") == "a"
+    held.close()
+
+
+def test_out_of_memory_shrinks_the_budget_and_is_an_error_with_a_code(
+    engine: GptSovitsEngine,
+) -> None:
+    before = engine.models.residency.budget_bytes
+    for error in (torch.OutOfMemoryError("CUDA out of memory"), MemoryError("no more")):
+        with pytest.raises(EngineError) as caught, translated(engine.models):
+            raise error
+        assert caught.value.code == "oom"
+    assert engine.models.residency.budget_bytes < before
+    with pytest.raises(EngineError) as caught, translated(engine.models):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    assert caught.value.code == "device_lost"
+    with pytest.raises(RuntimeError), translated(None):
+        raise RuntimeError("a mistake of ours")
+    engine.models.residency.budget_bytes = before
+
+
+def test_a_lost_device_ends_the_worker_with_a_reason() -> None:
+    program = """
+        from koed.engine.worker import _end_if_lost
+        from koed.errors import EngineError
+        _end_if_lost(ValueError("another"))
+        _end_if_lost(EngineError("device_lost", "the GPU failed: CUDA error"))
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, check=False
+    )
+    assert ended.returncode == EXIT_LOST
+    assert b"the GPU failed" in ended.stderr
+
+
+def test_nothing_grows_from_utterance_to_utterance(engine: GptSovitsEngine, voice: Voice) -> None:
+    def begin(seed: int) -> None:
+        stream = engine.stream(voice, job(voice, "Hello again.", seed))
+        while not len(next(stream).pcm):
+            pass
+        stream.close()
+
+    for seed in range(2):
+        begin(seed)
+    base = engine.models.get(engine.models.residency.resident[-1])
+    states = [id(state) for state in base._idle]
+    for seed in range(2, 6):
+        begin(seed)
+    assert [id(state) for state in base._idle] == states
+    assert isinstance(engine.models, Models)
+
+
+# --- as the stage has it ---------------------------------------------------------------------
+
+
+def told(words: list[Word], text: str) -> list[str]:
+    return [text[word.start : word.end] for word in words]
+
+
+def test_a_worker_speaks_streams_restyles_stops_and_keeps_its_voices(
+    tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(data_home))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    config = {"lookahead_s": 60.0, "stall_s": 30.0, "start_s": 90.0}
+    one, two = spec("one"), spec("two", OTHER)
+    keys = {s.name: s.key("gpt_sovits") for s in (one, two)}
+
+    def say(serial: int, voice: str, **more: object) -> Job:
+        return hosting.job(serial, keys[voice], TEXT, seed=2, **more)
+
+    with hosting.theatre(tmp_path, "gpt_sovits", cache=True, **config) as stage:
+        diary, host = stage.diary, stage.host
+        for each in (one, two):
+            host.prepare(each)
+        stage.start()
+        stage.until(lambda: len(diary.ready) == 2 or diary.broken or diary.downs, 90.0)
+        assert diary.ready == {"one": False, "two": False}, diary
+        host.speak(say(1, "one"))
+        stage.until(lambda: 1 in diary.seconds, 60.0)
+        assert len(diary.pcm[1]) >= 3
+        assert told(diary.words[1], TEXT) == TEXT.rstrip(".").split()
+        # On in another voice.
+        host.speak(say(2, "two", restyle_of=1, start_s=0.5))
+        stage.until(lambda: 2 in diary.seconds, 60.0)
+        assert diary.heard_s(2) == pytest.approx(diary.heard_s(1) - 0.5, abs=0.1)
+        # Stopped after the first chunk.
+        host.grant(2, 59.9)
+        host.speak(say(3, "one", lane=2))
+        stage.until(lambda: 3 in diary.pcm, 60.0)
+        host.kill([3])
+        heard = len(diary.pcm[3])
+        host.grant(2, 0.0)
+        host.speak(say(4, "two", lane=2))
+        stage.until(lambda: 4 in diary.seconds, 60.0)
+        assert len(diary.pcm[3]) == heard
+        assert 3 not in diary.seconds
+        before = diary.sound(1)
+    # A fresh worker prepares nothing again, and speaks as the first one did.
+    with hosting.theatre(tmp_path, "gpt_sovits", cache=True, **config) as stage:
+        for each in (one, two):
+            stage.host.prepare(each)
+        stage.start()
+        stage.until(lambda: len(stage.diary.ready) == 2, 90.0)
+        assert stage.diary.ready == {"one": True, "two": True}
+        stage.host.speak(say(1, "one"))
+        stage.until(lambda: 1 in stage.diary.seconds, 60.0)
+        assert np.array_equal(stage.diary.sound(1), before)

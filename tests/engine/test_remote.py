@@ -1,0 +1,249 @@
+"""A worker on another machine: TCP with CURVE keys, over the loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+from hosting import Theatre, job, kill_if_alive, theatre, voice
+
+from koed import keys
+from koed.engine import link
+from koed.engine.link import RemoteEngine
+
+WORKER = [sys.executable, "-m", "koed.engine.worker", "--engine", "tone"]
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+class Elsewhere:
+    """The other machine: a key folder, an address, and a worker that comes and goes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.keys = folder / "keys"
+        self.address = free_address()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.admit("stage")
+
+    def admit(self, name: str) -> RemoteEngine:
+        made = keys.new(self.keys, name)
+        return RemoteEngine(self.address, made.server, made.public, made.secret)
+
+    def remote(self, name: str = "stage") -> RemoteEngine:
+        pair = keys.client_keys(self.keys / "clients" / f"{name}.key_secret")
+        return RemoteEngine(self.address, pair.server, pair.public, pair.secret)
+
+    def start(self, *more: str) -> None:
+        log = open(self.folder / "worker.log", "ab")  # noqa: SIM115 - the child's
+        command = [*WORKER, "--listen", self.address, f"--keys={self.keys}"]
+        command += [f"--cache={self.folder / 'cache'}", *more]
+        self.process = subprocess.Popen(command, stderr=log, stdout=log)
+        log.close()
+
+    def end(self, how: signal.Signals = signal.SIGKILL) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(how)
+        return self.process.wait(10)
+
+    def log(self) -> str:
+        return (self.folder / "worker.log").read_text()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
+    machine = Elsewhere(tmp_path / "elsewhere")
+    yield machine
+    if machine.process is not None:
+        kill_if_alive(machine.process.pid)
+        machine.process.wait(10)
+
+
+@contextlib.contextmanager
+def stage_of(elsewhere: Elsewhere, folder: Path, **config: float) -> Iterator[tuple[Theatre, str]]:
+    with theatre(folder, remote=elsewhere.remote(), **config) as stage:
+        key = stage.host.prepare(voice("hana"))
+        stage.start()
+        yield stage, key
+
+
+def test_a_worker_elsewhere_speaks_and_survives_its_stage(
+    elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    elsewhere.start()
+    for attempt in range(2):
+        with stage_of(elsewhere, tmp_path / str(attempt)) as (stage, key):
+            stage.until_up()
+            assert elsewhere.process is not None
+            assert stage.host.pid == elsewhere.process.pid
+            assert stage.diary.ready == {"hana": attempt == 1}  # the voice stayed warm
+            stage.host.speak(job(1, key))  # the same serials again: a new session
+            stage.until_done(1)
+    assert elsewhere.end(signal.SIGTERM) == 0
+
+
+def test_it_comes_back_after_the_worker_was_away(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    with stage_of(elsewhere, tmp_path, lookahead_s=1.0) as (stage, key):
+        stage.settle(0.2)
+        assert stage.diary.ups == []  # nobody is there yet
+        elsewhere.start()
+        stage.until_up()
+        stage.host.speak(job(1, key, "a long line " * 10))
+        stage.until(lambda: 1 in stage.diary.pcm)
+        elsewhere.end()
+        noticed_s = stage.until(lambda: stage.diary.downs)
+        assert noticed_s < 10.0
+        code, message, _, lost = stage.diary.downs[0]
+        assert (code, lost) == ("worker_unreachable", [1])
+        assert elsewhere.address in message
+        elsewhere.start()
+        stage.until_up(times=2)
+        stage.host.speak(job(2, key))
+        stage.until_done(2)
+
+
+def test_a_cable_that_is_pulled_is_noticed_by_the_silence(
+    elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    elsewhere.start()
+    with stage_of(elsewhere, tmp_path, stall_s=0.8) as (stage, key):
+        stage.until_up()
+        assert elsewhere.process is not None
+        stage.host.speak(job(9, key, "until all credit is used " * 10))
+        stage.until(lambda: stage.diary.heard_s(9) >= 1.5)
+        elsewhere.process.send_signal(signal.SIGSTOP)  # the connection stands, nothing comes
+        stage.until(lambda: stage.diary.downs)
+        assert stage.diary.downs[0][:2] == ("worker_unreachable", "no sign of life for 0.8 s")
+        elsewhere.process.send_signal(signal.SIGCONT)
+        stage.until_up(times=2)
+        stage.host.speak(job(1, key))
+        stage.until_done(1)
+
+
+def test_an_unknown_key_gets_no_answer(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    elsewhere.start()
+    other = Elsewhere(tmp_path / "other")  # a pair that this worker never heard of
+    known, foreign = elsewhere.remote(), other.remote()
+    mixed = RemoteEngine(known.address, known.server_public, foreign.client_public,
+                         foreign.client_secret)  # fmt: skip
+    with theatre(tmp_path, remote=mixed) as stage:
+        stage.host.prepare(voice("hana"))
+        stage.start()
+        stage.until(lambda: stage.diary.downs)
+        assert stage.diary.downs[0][0] == "worker_unreachable"
+        assert "does not know this machine's key" in stage.diary.downs[0][1]
+        stage.settle(0.5)
+        assert stage.diary.ups == []
+        assert len(stage.diary.downs) == 1
+    keys.remove(elsewhere.keys, "stage")  # no restart is needed to shut somebody out
+    with theatre(tmp_path, remote=known) as stage:
+        stage.start()
+        stage.until(lambda: stage.diary.downs)
+        assert stage.diary.ups == []
+
+
+def test_a_wrong_server_key_and_a_plain_connection_get_nothing(
+    elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    elsewhere.start()
+    other = Elsewhere(tmp_path / "other").remote()
+    known = elsewhere.remote()
+    wrong = RemoteEngine(known.address, other.server_public, known.client_public,
+                         known.client_secret)  # fmt: skip
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    plain = context.socket(zmq.DEALER)
+    plain.connect(elsewhere.address)
+    plain.send(link.encode(1, link.Hello(link.VERSION)))
+    with theatre(tmp_path, remote=wrong) as stage:
+        stage.start()
+        stage.until(lambda: stage.diary.downs)
+        assert stage.diary.downs[0][0] == "worker_unreachable"
+        assert stage.diary.ups == []
+    assert not plain.poll(0)
+    context.destroy(linger=0)
+    with stage_of(elsewhere, tmp_path) as (stage, _):
+        stage.until_up()  # and the worker is none the worse
+
+
+def test_a_second_stage_is_refused_until_the_first_has_left(
+    elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    elsewhere.start()
+    elsewhere.admit("second")
+    with theatre(tmp_path / "b", remote=elsewhere.remote("second")) as second:
+        key = second.host.prepare(voice("rin"))
+        with stage_of(elsewhere, tmp_path / "a") as (first, _):
+            first.until_up()
+            second.start()
+            second.until(lambda: second.diary.downs)
+            assert "serves another stage" in second.diary.downs[0][1]
+            first.settle(0.3)
+            assert first.diary.downs == []
+        second.until_up()
+        second.host.speak(job(1, key))
+        second.until_done(1)
+
+
+def test_a_hung_engine_elsewhere_starts_over_by_itself(
+    elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    elsewhere.start("--stuck-s=0.6")
+    with theatre(tmp_path, remote=elsewhere.remote(), stall_s=1.0) as stage:
+        key = stage.host.prepare(voice("hana", hang_on="tar"))
+        stage.start()
+        stage.until_up()
+        stage.host.speak(job(1, key, "tar pit"))
+        stage.until(lambda: stage.diary.downs)
+        assert stage.diary.downs[0][3] == [1]
+        stage.until_up(times=2)
+        stage.host.speak(job(2, key))
+        stage.until_done(2)
+    assert "starting over" in elsewhere.log()
+
+
+def test_another_version_of_the_wire_is_refused_in_words(
+    elsewhere: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.start()
+    monkeypatch.setattr(link, "VERSION", link.VERSION + 1)
+    with stage_of(elsewhere, tmp_path) as (stage, _):
+        stage.until(lambda: any("refuses" in down[1] for down in stage.diary.downs))
+        assert any("install the same koed on both" in down[1] for down in stage.diary.downs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--listen", "tcp://127.0.0.1:1"], 2, "--keys"),
+        ([], 2, "--listen"),
+        (["--listen", "ipc:///nowhere/at/all", "--cache", "/nonexistent"], 3, "cannot listen"),
+    ],
+)
+def test_a_worker_says_what_it_needs(arguments: list[str], status: int, words: str) -> None:
+    done = subprocess.run([*WORKER, *arguments], capture_output=True, text=True, timeout=30)
+    assert done.returncode == status
+    assert words in done.stderr
+
+
+def test_a_worker_of_a_stage_that_is_gone_does_not_begin(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        [*WORKER, "--connect", f"ipc://{tmp_path}/x", "--identity=1", f"--parent={os.getppid()}"],
+        capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert time.monotonic() - began < 20

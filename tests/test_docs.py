@@ -1,0 +1,54 @@
+"""The documents: links lead somewhere, and the sample configuration of a whole stream holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from koe.hotkeys import bindings
+from koe.hotkeys.file import read
+from koed.config import load
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SAMPLE = REPOSITORY / "docs" / "stream.yaml"
+PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("*/README.md")]
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = LINK.findall(page.read_text(encoding="utf-8"))
+    local = [link for link in links if "://" not in link]
+    broken = [link for link in local if not (page.parent / link).exists()]
+    assert not broken
+
+
+def test_every_page_of_docs_is_linked_from_somewhere() -> None:
+    linked = {
+        (page.parent / link).resolve()
+        for page in PAGES
+        for link in LINK.findall(page.read_text(encoding="utf-8"))
+    }
+    alone = [page.name for page in REPOSITORY.glob("docs/*") if page.resolve() not in linked]
+    assert alone in ([], ["pictures"])
+
+
+def test_the_sample_of_a_whole_stream_names_what_there_is() -> None:
+    config = load(SAMPLE)
+    voices = {path.stem for path in (REPOSITORY / "profiles").glob("*.yaml")}
+    rules = [*config.obs.scenes.values(), config.obs.otherwise]
+    named = {config.voice, *config.obs.voices, *config.chat.voices.among}
+    named |= {rule.voice for rule in rules if rule is not None and rule.voice}
+    assert named <= voices
+    assert len(config.obs.scenes) == 3
+    assert len(config.obs.voices) == 4
+
+    keys = read(SAMPLE)
+    assert keys.problems == ()
+    said = {b.action.argument for b in keys.bindings if b.action.verb == "phrase"}
+    assert said <= set(config.phrases)
+    assert {b.action.argument for b in keys.bindings if b.action.verb == "voice"} <= voices
+    assert {b.action.verb for b in keys.bindings} >= {"panic", "release", "clipboard", "mute"}
+    assert all(b.action.verb in bindings.ARGUMENTS for b in keys.bindings)

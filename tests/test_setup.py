@@ -1,0 +1,374 @@
+"""The set-up scripts, on machines made of a few stubs: what they install, print and refuse."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TOOLS = "bash cat dirname env flock grep ln mkdir rm sed sha256sum tail touch"
+
+
+class Machine:
+    """A checkout with no .venv, a PATH of our own, and stubs that note how they are called."""
+
+    def __init__(self, folder: Path, checkout: str = "check out") -> None:
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.calls = folder / "calls"
+        self.root = folder / checkout
+        shutil.copytree(REPOSITORY / "scripts", self.root / "scripts")
+        for name in ("pyproject.toml", "constraints.txt"):
+            shutil.copy(REPOSITORY / name, self.root)
+        for tool in TOOLS.split():
+            real = shutil.which(tool)
+            if real:
+                (self.bin / tool).symlink_to(real)
+        self.stub("id", 'echo "${KOED_TEST_UID:-0}"')
+
+    def stub(self, name: str, body: str = "", noted: bool = True) -> None:
+        note = f'echo "{name} $*" >>"{self.calls}"\n' if noted and name != "id" else ""
+        path = self.bin / name
+        path.write_text(f"#!/bin/bash\n{note}{body}\n")
+        path.chmod(0o755)
+
+    def python(self, version: str = "3.11") -> None:
+        """A python3 that makes environments of stubs, and has no ensurepip until "installed"."""
+        self.stub(
+            "python3",
+            f"""
+case "$*" in
+  *version_info*) echo {version} ;;
+  *ensurepip*) exit 0 ;;
+  *sysconfig*) echo /usr/include/none ;;
+  "-m venv .venv")
+    mkdir -p .venv/bin
+    ln -s "$0" .venv/bin/python
+    echo "VIRTUAL_ENV=$PWD/.venv" >.venv/bin/activate ;;
+  *"pip --version"*) [ -z "$KOED_TEST_BROKEN_PIP" ] ;;
+  *"pip "*"-e ."*)
+    mkdir -p .venv/lib/python{version}/site-packages/pyaudio
+    touch .venv/lib/python{version}/site-packages/pyaudio/_portaudio.so ;;
+esac
+""",
+            noted=False,
+        )
+
+    def everything_there(self) -> None:
+        """No package is missing: patterns match, commands are there."""
+        for name in ("espeak-ng", "gcc", "node", "npm", "pulseaudio", "pactl", "unshare"):
+            self.stub(name)
+        system = self.root / "scripts" / "system.sh"
+        system.write_text(system.read_text() + "\nneed() { :; }\nneed_command() { :; }\n")
+
+    def setup(self, *goal: str, **environ: str) -> tuple[int, str]:
+        bash = str(self.bin / "bash")
+        done = subprocess.run(
+            [bash, str(self.root / "scripts" / "setup.sh"), *goal],
+            env={"PATH": str(self.bin)} | environ,
+            capture_output=True, text=True, check=False, timeout=30, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    def called(self) -> list[str]:
+        return self.calls.read_text().splitlines() if self.calls.exists() else []
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    made = Machine(tmp_path)
+    made.python()
+    return made
+
+
+# --- system packages -------------------------------------------------------------------------
+
+
+def missing_two(machine: Machine) -> None:
+    """A system that lacks just these, whatever the machine of the tests has."""
+    machine.everything_there()
+    system = machine.root / "scripts" / "system.sh"
+    system.write_text(
+        system.read_text()
+        + 'need_for_speech() { missing=(libflite1 espeak-ng); reasons=("English" "the rest"); }\n'
+    )
+
+
+def test_without_rights_it_prints_the_one_command(machine: Machine) -> None:
+    missing_two(machine)
+    machine.stub("apt-get")
+    code, said = machine.setup(KOED_TEST_UID="1000")
+    assert code == 1
+    assert "sudo apt-get install -y --no-install-recommends libflite1 espeak-ng" in said
+    assert "English" in said
+    assert "the rest" in said
+    assert not machine.called()
+    assert not (machine.root / ".venv").exists()
+
+
+def test_asked_not_to_install_it_does_not(machine: Machine) -> None:
+    missing_two(machine)
+    machine.stub("apt-get")
+    code, said = machine.setup(KOED_NO_INSTALL="1")
+    assert code == 1
+    assert "libflite1 espeak-ng" in said
+    assert not machine.called()
+
+
+INSTALL = (
+    "apt-get -o DPkg::Lock::Timeout=600 -q install -y --no-install-recommends --no-remove"
+    " libflite1 espeak-ng"
+)
+
+
+def test_root_installs_and_reads_the_lists_only_if_it_must(machine: Machine) -> None:
+    missing_two(machine)
+    machine.stub("apt-get")
+    code, said = machine.setup()
+    assert (code, machine.called()) == (0, [INSTALL]), said
+
+    shutil.rmtree(machine.root / ".venv")
+    machine.calls.unlink()
+    marker = machine.root / "updated"
+    machine.stub("apt-get", f'[[ $* = *update* ]] && touch "{marker}"\n[ -e "{marker}" ]')
+    code, said = machine.setup()
+    update = "apt-get -o DPkg::Lock::Timeout=600 -q update"
+    assert (code, machine.called()) == (0, [INSTALL, update, INSTALL]), said
+
+
+def test_with_sudo_it_uses_sudo(machine: Machine) -> None:
+    missing_two(machine)
+    machine.stub("apt-get")
+    machine.stub("sudo", '[ "$1" = -n ] && exit 0\n"$@"')
+    code, said = machine.setup(KOED_TEST_UID="1000")
+    assert code == 0, said
+    assert machine.called()[-1] == INSTALL
+    assert "with sudo" in said
+
+
+def test_a_sudo_that_wants_a_password_is_not_asked_without_a_terminal(machine: Machine) -> None:
+    missing_two(machine)
+    machine.stub("apt-get")
+    machine.stub("sudo", "exit 1")
+    code, said = machine.setup(KOED_TEST_UID="1000")
+    assert code == 1
+    assert "Type this" in said
+    assert machine.called() == ["sudo -n true"]
+
+
+def test_apt_that_fails_is_shown(machine: Machine) -> None:
+    missing_two(machine)
+    machine.stub("apt-get", "echo E: the mirror is down; exit 100")
+    code, said = machine.setup()
+    assert code == 1
+    assert "E: the mirror is down" in said
+
+
+def test_another_distribution_gets_the_list(machine: Machine) -> None:
+    missing_two(machine)
+    code, said = machine.setup()
+    assert code == 1
+    assert "libflite1" in said
+    assert "your package manager" in said
+
+
+def test_nothing_is_forgotten_on_a_bare_machine(machine: Machine) -> None:
+    """Every probe of the real script, in a root where no file and no command is found."""
+    system = machine.root / "scripts" / "system.sh"
+    text = system.read_text()
+    assert "compgen -G" in text
+    system.write_text(text.replace("compgen -G", "false"))
+    for goal, wanted in {
+        "run": "libflite1 espeak-ng libasound2-plugins portaudio19-dev libc6-dev python3.11-dev",
+        "bench": "gcc",
+        "test": "pulseaudio pulseaudio-utils nodejs npm systemd util-linux libflite1",
+        "test-pipewire": "pipewire pipewire-bin pipewire-pulse wireplumber dbus",
+    }.items():
+        code, said = machine.setup(goal, KOED_TEST_UID="1000")
+        assert code == 1
+        lacks = {
+            line.split()[2] for line in said.splitlines() if line.startswith("koed set-up:   ")
+        }
+        assert set(wanted.split()) <= lacks, said
+        # It would take PulseAudio away.
+        assert "pipewire-alsa" not in lacks
+
+
+# --- .venv -----------------------------------------------------------------------------------
+
+
+def test_the_second_time_nothing_is_done(machine: Machine) -> None:
+    machine.everything_there()
+    code, said = machine.setup()
+    assert code == 0, said
+    assert "making .venv" in said
+    assert "installing koed[daemon,embedded,metrics,bridges,hotkeys,obs]" in said
+    assert "done in" in said
+    assert machine.setup() == (0, "")
+
+    code, said = machine.setup("lint")  # more extras: they are added, the rest stays
+    assert "making .venv" not in said
+    extras = "daemon,embedded,metrics,bridges,hotkeys,obs,demo,gpt-sovits,dev"
+    assert f"installing koed[{extras}]" in said
+    assert machine.setup() == (0, "")
+
+
+def test_torch_comes_only_with_measurements_that_need_it(machine: Machine) -> None:
+    machine.everything_there()
+    for asked, neural in (((), False), (("onset", "stop"), False), (("onset", "engine"), True)):
+        code, said = machine.setup("bench", *asked)
+        assert code == 0, said
+        assert ("gpt-sovits" in said) == neural
+    assert machine.setup("bench", "engine", "--profile", "trace.json") == (0, "")
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
+def test_a_changed_list_is_installed_again(machine: Machine, name: str) -> None:
+    machine.everything_there()
+    machine.setup()
+    (machine.root / name).write_text((machine.root / name).read_text() + "# changed\n")
+    code, said = machine.setup()
+    assert code == 0
+    assert "installing koed" in said
+    assert "making .venv" not in said
+
+
+def test_a_moved_checkout_is_noticed(machine: Machine) -> None:
+    machine.everything_there()
+    machine.setup()
+    machine.root = machine.root.rename(machine.root.with_name("elsewhere"))
+    code, said = machine.setup()
+    assert code == 0
+    assert "another folder" in said
+    assert "making .venv" in said
+    assert machine.setup() == (0, "")
+
+
+def test_a_new_system_python_is_noticed(machine: Machine) -> None:
+    machine.everything_there()
+    machine.setup()
+    machine.python("3.13")
+    code, said = machine.setup()
+    assert code == 0
+    assert "Python 3.13" in said
+    (machine.bin / "python3").rename(machine.bin / "python3.12")  # and one that went away
+    code, said = machine.setup()
+    assert code == 0, said
+    assert "making .venv with python3.12" in said
+
+
+def test_an_interrupted_set_up_is_done_over(machine: Machine) -> None:
+    machine.everything_there()
+    whole = (machine.bin / "python3").read_text()
+    for broken_off in ('"-m venv .venv")\n', '*"pip "*"-e ."*)\n'):
+        (machine.bin / "python3").write_text(whole.replace(broken_off, broken_off + "kill -9 $$\n"))
+        assert machine.setup()[0] == 1
+    (machine.bin / "python3").write_text(whole)
+    assert machine.setup()[0] == 0
+    assert machine.setup() == (0, "")
+
+
+def test_an_environment_made_by_hand_is_kept(machine: Machine) -> None:
+    machine.everything_there()
+    machine.setup()
+    shutil.rmtree(machine.root / ".venv" / ".koed")
+    (machine.root / ".venv" / "mine").touch()
+    code, _ = machine.setup()
+    assert code == 0
+    assert (machine.root / ".venv" / "mine").exists()
+
+    shutil.rmtree(machine.root / ".venv" / ".koed")
+    code, said = machine.setup(KOED_TEST_BROKEN_PIP="1")
+    assert code == 0
+    assert "making .venv" in said
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.9", "3.10"])
+def test_an_old_python_is_told(machine: Machine, version: str) -> None:
+    machine.python(version)
+    code, said = machine.setup()
+    assert code == 1
+    assert "needs Python 3.11 or newer; python3 is " + version in said
+    assert "apt-get install python3.11" in said
+
+
+def test_a_newer_python_beside_an_old_one_is_found(machine: Machine) -> None:
+    machine.everything_there()
+    (machine.bin / "python3").rename(machine.bin / "python3.12")
+    machine.python("3.9")
+    code, said = machine.setup()
+    assert code == 0, said
+    assert "making .venv with python3.12" in said
+
+
+def test_no_python_at_all(machine: Machine) -> None:
+    (machine.bin / "python3").unlink()
+    code, said = machine.setup()
+    assert code == 1
+    assert "python3 is not there" in said
+
+
+def test_pip_that_fails_is_shown_and_tried_again(machine: Machine) -> None:
+    machine.everything_there()
+    whole = (machine.bin / "python3").read_text()
+    failing = whole.replace(
+        '*"pip "*"-e ."*)\n', '*"pip "*"-e ."*) echo no route to host; exit 1\n'
+    )
+    (machine.bin / "python3").write_text(failing)
+    code, said = machine.setup()
+    assert code == 1
+    assert "no route to host" in said
+    (machine.bin / "python3").write_text(whole)
+    assert machine.setup()[0] == 0
+
+
+# --- the rest --------------------------------------------------------------------------------
+
+
+def test_help_is_the_default_and_needs_nothing(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    done = subprocess.run(
+        ["make", "-s"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30
+    )
+    for target in ("run", "demo", "bench", "test", "test-pipewire", "lint", "install-service"):
+        assert f"make {target} " in done.stdout
+
+
+def test_constraints_name_versions_and_no_places() -> None:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pinned = [line for line in lines if line and not line.startswith("#")]
+    assert pinned
+    for line in pinned:
+        name, version = line.split("==")
+        assert name
+        assert version
+        assert "/" not in line
+
+
+def test_every_dependency_is_pinned_as_it_is_here() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    wanted = project["build-system"]["requires"] + project["project"]["dependencies"]
+    for extra in project["project"]["optional-dependencies"].values():
+        wanted += extra
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in lines if "==" in line)
+    for line in wanted:
+        name = re.split(r"[^\w.-]", line)[0].lower().replace("_", "-")
+        assert name in pinned, f"{name}: make constraints.txt anew (its first lines say how)"
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # an extra not used here
+            installed = importlib.metadata.version(name).split("+")[0]  # 2.13.0+cpu is 2.13.0
+            assert installed == pinned[name], name
+
+
+def test_scripts_are_programs() -> None:
+    for name in ("scripts/setup.sh", "scripts/check_package.sh", ".ci/run"):
+        assert os.access(REPOSITORY / name, os.X_OK), name
+        subprocess.run(["bash", "-n", str(REPOSITORY / name)], check=True)
