@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
+from koe.client import Client
 from koe.protocol import Event, UtteranceStarted
-from koed.bench.rig import Watch
+from koed.bench.rig import Rig, Watch
 from tests.rigs import wait_for
 
 PATIENCE_S = 40.0
+AHEAD = 100
+"""Lines that `talking` keeps in the queue."""
 
 LOW = {"engine": "tone", "lang": "en", "settings": {"hz": 400, "char_ms": 25, "amplitude": 0.25}}
 HIGH = LOW | {"settings": LOW["settings"] | {"hz": 1000}}  # type: ignore[operator]
@@ -56,3 +62,23 @@ class Follower:
             return len(begun & ended) >= lines
 
         wait_for(spoken, PATIENCE_S, f"{lines} lines are spoken")
+
+
+@contextlib.contextmanager
+def talking(daemon: Rig, text: str, voice: str) -> Iterator[None]:
+    """koed has lines to speak for as long as this lasts, however slow the machine is."""
+    over = threading.Event()
+
+    def feed() -> None:
+        with Client(str(daemon.folder / "run")) as client:
+            while not over.is_set():
+                for _ in range(AHEAD - len(client.queue().waiting)):
+                    client.say(text, voice=voice)
+                over.wait(1.0)
+
+    with contextlib.ExitStack() as stack:
+        feeder = threading.Thread(target=feed)
+        stack.callback(feeder.join)
+        stack.callback(over.set)
+        feeder.start()
+        yield

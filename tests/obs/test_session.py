@@ -10,13 +10,12 @@ import pytest
 from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, rig
 from tests.daemon.hearing import seconds, voices
-from tests.obs.follower import HIGH, LOW, Follower
+from tests.obs.follower import HIGH, LOW, Follower, talking
 from tests.rigs import wait_for
 
 pytestmark = pytest.mark.slow
 
 LINE = "la la la la la la la la"
-LINES = 150
 
 
 @pytest.fixture
@@ -55,9 +54,15 @@ def attempts(daemon: Rig) -> int:
 def test_koed_speaks_on_whatever_obs_does(obs: ObsStudio, daemon: Rig, password_file: Path) -> None:
     watch = daemon.watch("obs.", "utterance.", "voice.changed")
     told = Follower(watch)
-    for _ in range(LINES):
-        daemon.client.say(LINE, voice="low")
-    began = told.next("utterance.started")
+    with talking(daemon, LINE, "low"):
+        began = told.next("utterance.started")
+        obs_misbehaves(obs, daemon, password_file, told)
+    assert not told.seen("utterance.failed", "utterance.skipped", "utterance.dropped")
+    sounds_all_the_time(daemon, told, began.t)
+    watch.close()
+
+
+def obs_misbehaves(obs: ObsStudio, daemon: Rig, password_file: Path, told: Follower) -> None:
     assert daemon.client.status()["companions"]["obs"]["code"] == "obs_absent"
 
     obs.start()
@@ -102,10 +107,6 @@ def test_koed_speaks_on_whatever_obs_does(obs: ObsStudio, daemon: Rig, password_
     obs.start(password="another")
     told.next("obs.up")
     told.speaks()
-
-    assert not told.seen("utterance.failed", "utterance.skipped", "utterance.dropped")
-    sounds_all_the_time(daemon, told, began.t)
-    watch.close()
 
 
 def sounds_all_the_time(daemon: Rig, told: Follower, since_t: float) -> None:
