@@ -45,6 +45,9 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 10.0, what: str = 
 class SoundServer:
     """What both servers have in common."""
 
+    kind: str
+    """As it calls itself."""
+
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="koed-sound-"))
         run = self.folder / "run"
@@ -148,6 +151,8 @@ class SoundServer:
 
 
 class PulseServer(SoundServer):
+    kind = "pulseaudio"
+
     def start(self) -> None:
         socket = self.address.removeprefix("unix:")
         modules = [
@@ -166,6 +171,8 @@ class PulseServer(SoundServer):
 
 
 class PipeWireServer(SoundServer):
+    kind = "PipeWire"
+
     def __init__(self) -> None:
         super().__init__()
         run = self.env["XDG_RUNTIME_DIR"]
@@ -304,9 +311,3 @@ def pulse(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundServer]:
 def sound(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundServer]:
     """A PulseAudio, or with ``KOED_TEST_AUDIO=pipewire`` a PipeWire, as `pulse`."""
     yield from _running(sound_server(), monkeypatch)
-
-
-@pytest.fixture
-def pipewire(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundServer]:
-    """A PipeWire, as `pulse`."""
-    yield from _running(PipeWireServer(), monkeypatch)

@@ -1,3 +1,3 @@
 """The fixtures of `tests.rigs` for the tests in this folder."""
 
-from tests.rigs import pipewire, pulse, sound  # noqa: F401
+from tests.rigs import pulse, sound  # noqa: F401

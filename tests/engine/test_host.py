@@ -8,12 +8,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zmq
-from hosting import Theatre, is_alive, job, theatre, voice
+from hosting import Theatre, is_alive, job, kill_if_alive, theatre, voice, wait_until_dead
 
 from koed.config import EngineConfig
 from koed.engine import link
@@ -51,8 +52,8 @@ def test_up_means_warm_with_all_voices_and_a_job_is_spoken(tmp_path: Path) -> No
         )
         assert [(w.start, w.end) for w in stage.diary.words[1]] == [(0, 3), (4, 7)]
         assert [m.shape for m in stage.diary.mouths[1]] == ["o", "e", "rest", "u", "o"]
-        stage.turn()
-        assert stage.host.rss_mb > 5
+        # read now and then: the first reading may be of a process that has hardly begun
+        stage.until(lambda: stage.host.rss_mb > 5)
 
 
 def test_nothing_beyond_the_credit_comes_and_the_rest_comes_when_heard(tmp_path: Path) -> None:
@@ -88,12 +89,20 @@ def test_the_floor_stops_at_once_and_the_next_job_is_normal(tmp_path: Path) -> N
 def test_two_lanes_interleave(tmp_path: Path) -> None:
     with theatre(tmp_path, lookahead_s=60.0) as stage:
         key = started(stage, chunk_delay_ms=2)
-        stage.host.speak(job(1, key, LONG[:60], lane=1))
-        stage.host.speak(job(2, key, LONG[:60], lane=2))
-        stage.until_done(1, 2)
-        lanes = [serial for what, serial in stage.diary.order if what == "chunk"]
+        # Far longer than what the first can be ahead when the second comes.
+        stage.host.speak(job(1, key, LONG * 5, lane=1))
+        stage.host.speak(job(2, key, LONG * 5, lane=2))
+
+        def abreast() -> list[int]:
+            """The lanes of the chunks since the second has caught up."""
+            lanes = [serial for what, serial in stage.diary.order if what == "chunk"]
+            leads = accumulate(1 if lane == 1 else -1 for lane in lanes)
+            return lanes[next((n + 1 for n, lead in enumerate(leads) if not lead), len(lanes)) :]
+
+        stage.until(lambda: len(abreast()) >= 250)
+        lanes = abreast()
         # Neither gets further ahead than a tenth of a second and a chunk.
-        runs = [lanes[i : i + 8] for i in range(len(lanes) - 20)]
+        runs = [lanes[i : i + 8] for i in range(len(lanes) - 8)]
         assert all(set(run) == {1, 2} for run in runs)
 
 
@@ -120,6 +129,7 @@ def test_a_killed_worker_is_named_with_what_it_takes_along_and_replaced(tmp_path
         stage.host.speak(job(4, key, LONG, lane=2))
         stage.until(lambda: 2 in stage.diary.pcm and 4 in stage.diary.pcm)
         stage.host.floor(2, 5)
+        stage.clock.stop()  # so that it is not tried again before we have looked
         os.kill(stage.host.pid, signal.SIGKILL)
         noticed_s = stage.until(lambda: stage.diary.downs)
         assert noticed_s < 10.0
@@ -128,6 +138,7 @@ def test_a_killed_worker_is_named_with_what_it_takes_along_and_replaced(tmp_path
         stage.host.speak(job(5, key, "nobody is there"))
         stage.until(lambda: 5 in stage.diary.failures)
         assert stage.diary.failures[5][0] == "engine_down"
+        stage.clock.go()
         stage.until_up(times=2)
         assert stage.diary.ups[0] != stage.diary.ups[1]
         assert stage.diary.ready == {"hana": False}  # told once, and not again as cached
@@ -147,11 +158,13 @@ def test_a_crash_is_told_with_the_last_words_of_the_worker(tmp_path: Path) -> No
 
 def test_a_stopped_worker_is_replaced(tmp_path: Path) -> None:
     with theatre(tmp_path, stall_s=0.8) as stage:
+        stage.clock.stop()  # a machine may well stand still for so long while the worker starts
         key = started(stage)
         stage.host.speak(job(1, key, LONG))
         stage.until(lambda: 1 in stage.diary.pcm)
         pid = stage.host.pid
         os.kill(pid, signal.SIGSTOP)
+        stage.clock.go()
         stage.until(lambda: stage.diary.downs)
         code, message, _, lost = stage.diary.downs[0]
         assert (code, message, lost) == ("worker_stalled", "no sign of life for 0.8 s", [1])
@@ -161,27 +174,34 @@ def test_a_stopped_worker_is_replaced(tmp_path: Path) -> None:
 
 def test_an_engine_that_hangs_in_a_job_is_replaced(tmp_path: Path) -> None:
     with theatre(tmp_path, stall_s=0.8) as stage:
+        stage.clock.stop()  # it gives signs of life: what counts is the worker's own clock
         key = started(stage, hang_on="tar")
         stage.host.speak(job(7, key, "tar pit"))
         stage.until(lambda: stage.diary.downs)
         assert stage.diary.downs[0][:2] == ("worker_stalled", "no progress for 0.8 s in job 7")
+        stage.clock.go()
         stage.until_up(times=2)
 
 
 def test_our_own_delay_is_not_taken_for_a_stall(tmp_path: Path) -> None:
     with theatre(tmp_path, stall_s=0.4) as stage:
-        started(stage)
+        stage.clock.stop()
+        key = started(stage)
         os.kill(stage.host.pid, signal.SIGSTOP)
-        time.sleep(1.2)  # the whole machine was held up, and we are the first to go on
+        stage.settle(0.1)
+        stage.clock.skip(1.2)  # the whole machine was held up, and we are the first to go on
         stage.turn()
+        assert stage.diary.downs == []
         os.kill(stage.host.pid, signal.SIGCONT)
-        stage.settle(0.3)
+        stage.host.speak(job(1, key))
+        stage.until_done(1)
         assert stage.diary.downs == []
 
 
 def test_a_worker_that_allocates_without_end_is_ended(tmp_path: Path) -> None:
     with theatre(tmp_path, memory_mb=120, lookahead_s=60.0) as stage:
-        key = started(stage, allocate_mb_per_chunk=10, chunk_delay_ms=10)
+        # It ends at half a gigabyte, for a machine that does not let us look for seconds.
+        key = started(stage, allocate_mb_per_chunk=10, hang_on="goes", trouble_at_chunk=50)
         stage.host.speak(job(1, key, LONG))
         stage.until(lambda: stage.diary.downs)
         code, message, _, lost = stage.diary.downs[0]
@@ -191,21 +211,24 @@ def test_a_worker_that_allocates_without_end_is_ended(tmp_path: Path) -> None:
 
 
 def test_a_fat_worker_is_swapped_between_lines_and_no_line_is_lost(tmp_path: Path) -> None:
-    with theatre(tmp_path, memory_mb=130, lookahead_s=60.0) as stage:
+    with theatre(tmp_path, memory_mb=130, lookahead_s=1.0) as stage:
         fat = stage.host.prepare(voice("fat", allocate_mb_per_chunk=18))
-        slow = stage.host.prepare(voice("slow", chunk_delay_ms=30))
         key = started(stage)
         stage.host.speak(job(1, fat, "a"))
         stage.host.speak(job(2, fat, "b", lane=2))
         stage.until_done(1, 2)
-        stage.host.speak(job(3, slow, LONG[:40]))
+        stage.host.speak(job(3, key, LONG))  # it waits for credit, as long as that takes
         stage.until(lambda: stage.host.idle_swap_due)
         old = stage.host.pid
         stage.until(lambda: stage.host._crew and stage.host._crew.standby.complete)  # type: ignore[union-attr]
         stage.host.speak(job(4, key, "held for the fresh worker"))
         stage.host.speak(job(5, key, "killed while held"))
         stage.host.kill([5])
-        stage.until(lambda: 4 in stage.diary.pcm)
+        stage.settle(0.1)
+        assert not {3, 4} & set(stage.diary.seconds)
+        while 4 not in stage.diary.pcm:
+            stage.host.grant(1, 0.0)  # all is heard at once
+            stage.until(lambda: stage.diary.heard_s(3) >= 9.9)
         assert stage.host.pid != old
         stage.until_done(3, 4)
         assert stage.diary.ups == [old, stage.host.pid]
@@ -216,12 +239,16 @@ def test_a_fat_worker_is_swapped_between_lines_and_no_line_is_lost(tmp_path: Pat
 
 def test_an_engine_that_cannot_start_is_tried_more_and_more_rarely(tmp_path: Path) -> None:
     with theatre(tmp_path, engine="tome") as stage:
+        stage.clock.stop()
         stage.start()
         waits = []
         for attempt in range(3):
             stage.until(lambda n=attempt: stage.host.restarts == n and stage.host.state == "down")
-            waits.append(stage.host._retry_at - time.monotonic())
-        assert 0 < waits[0] <= RETRY_S < waits[1] <= 2 * RETRY_S < waits[2] <= 4 * RETRY_S
+            waits.append(stage.host._retry_at - stage.clock())
+            stage.settle(0.1)
+            assert stage.host.state == "down"
+            stage.clock.skip(waits[-1])
+        assert waits == pytest.approx([RETRY_S, 2 * RETRY_S, 4 * RETRY_S])
         assert len(stage.diary.downs) == 1  # the same failure again is told once
         code, message, retry_s, lost = stage.diary.downs[0]
         assert (code, lost, retry_s) == ("worker_exited", [], RETRY_S)
@@ -290,10 +317,7 @@ def test_a_worker_dies_with_the_stage(tmp_path: Path) -> None:
         pid = int(stage.stdout.readline())
         assert is_alive(pid)
         stage.kill()
-    deadline = time.monotonic() + 10.0
-    while is_alive(pid):
-        assert time.monotonic() < deadline, "the worker has outlived the stage"
-        time.sleep(0.02)
+    wait_until_dead(pid)
 
 
 def test_stop_ends_a_worker_even_if_it_hangs(tmp_path: Path) -> None:
@@ -304,8 +328,8 @@ def test_stop_ends_a_worker_even_if_it_hangs(tmp_path: Path) -> None:
         pid = stage.host.pid
         began = time.monotonic()
         stage.host.stop(deadline_s=0.3)
-        assert time.monotonic() - began < 3.0
-        assert not is_alive(pid)
+        assert time.monotonic() - began < 30.0  # it would hang for an hour
+        wait_until_dead(pid)
         assert stage.host.state == "stopped"
         assert stage.host.sockets == ()
 
@@ -319,19 +343,20 @@ def test_a_healthy_worker_leaves_by_itself(tmp_path: Path) -> None:
         assert crew.active is not None
         child = crew.active.child
         assert child is not None
-        stage.host.stop(deadline_s=10.0)
+        stage.host.stop(deadline_s=40.0)
         assert not is_alive(pid)
         assert child._process.returncode == 0
 
 
 def test_nothing_of_the_host_blocks_while_a_worker_starts(tmp_path: Path) -> None:
     with theatre(tmp_path) as stage:
+        stage.host.prepare(voice("slow", prepare_ms=60_000.0))
         stage.start()
         stage.host.receive()
         stage.host.tick(time.monotonic())
         # it came back before the worker was there
         assert stage.host.state == "starting"
-        stage.until_up()
+        kill_if_alive(stage.host.pid)
 
 
 def test_a_runtime_folder_that_is_too_deep_is_refused_in_words(tmp_path: Path) -> None:
