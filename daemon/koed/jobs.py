@@ -145,11 +145,19 @@ class Jobs:
 
     def raise_floor(self, channel: Channel, lane: int) -> None:
         """Kill all jobs of a lane but those of the lines that stand on it."""
-        alive = [part.serial for standing in channel.lanes[lane] for part in standing.parts]
-        floor = min(alive, default=self._serial + 1)
-        channel.mixer.floor(lane, floor)
+        channel.mixer.floor(lane, self._floor(channel, lane))
+        self.let_go(channel, lane)
+
+    def let_go(self, channel: Channel, lane: int) -> None:
+        """The same for the engines alone. They keep a job that is made in case that it is restyled,
+        and what has been heard cannot be."""
+        floor = self._floor(channel, lane)
         for host in self.hosts.values():
             host.floor(lane, floor)
+
+    def _floor(self, channel: Channel, lane: int) -> int:
+        alive = [part.serial for standing in channel.lanes[lane] for part in standing.parts]
+        return min(alive, default=self._serial + 1)
 
     # --- from the engines --------------------------------------------------------------------
 

@@ -254,6 +254,7 @@ class Stage:
     def _finish(self, channel: Channel, performance: Performance) -> None:
         line = performance.line
         self._leave(channel, performance)
+        self.jobs.let_go(channel, performance.lane)
         if not performance.begun:  # the engine found nothing in it that can be pronounced
             self.speaker.cancel(utterance=line.utterance)
             self._dropped(Drop(line, "nothing_to_say"))

@@ -11,7 +11,17 @@ import pytest
 
 from koed.engine import link
 from koed.engine.base import Capabilities, Chunk, Job, ProfileSpec, Stream, Voice
-from koed.engine.lanes import KEPT_STREAMS, PATIENCE_S, Burial, Closing, Lanes, Order, Step
+from koed.engine.lanes import (
+    KEPT_STREAMS,
+    PATIENCE_S,
+    REST_S,
+    Burial,
+    Closing,
+    Lanes,
+    Order,
+    Rest,
+    Step,
+)
 from koed.engine.porter import Pulse
 from koed.engine.worker import Synthesis
 from koed.errors import EngineError
@@ -95,7 +105,7 @@ class Bench:
         while (task := self.lanes.next()) is not None:
             self.do(task)
 
-    def do(self, task: Step | Order | Burial) -> None:
+    def do(self, task: Step | Order | Burial | Rest) -> None:
         match task:
             case Step():
                 self.synthesis._speak(task)
@@ -321,6 +331,35 @@ def test_a_new_session_forgets_lanes_and_credit_but_no_voice(bench: Bench) -> No
     bench.lanes.grant(1, 1.0)
     bench.run_dry()
     assert bench.done() == [1]
+
+
+def test_after_work_comes_one_rest_and_not_while_a_line_waits_for_credit(bench: Bench) -> None:
+    bench.clock.now += 100.0
+    assert bench.lanes.next() is None, "nothing was done that leaves anything to tidy up"
+    bench.lanes.grant(1, 0.15)
+    bench.speak(1, "3")
+    bench.run_dry()
+    bench.clock.now += 2 * REST_S
+    assert bench.lanes.next() is None, "in the middle of a line"
+    bench.lanes.grant(1, 10.0)
+    bench.run_dry()
+    bench.clock.now += 0.9 * REST_S
+    assert bench.lanes.next() is None
+    bench.clock.now += 0.2 * REST_S
+    assert bench.lanes.next() == Rest()
+    bench.clock.now += 100.0
+    assert bench.lanes.next() is None
+    bench.speak(2, "1")
+    bench.run_dry()
+    bench.clock.now += 2 * REST_S
+    assert bench.lanes.next() == Rest()
+
+
+def test_the_synthesis_thread_rests_without_being_woken() -> None:
+    lanes = Lanes()
+    lanes.order("new", SPEC)
+    assert isinstance(lanes.take(), Order)
+    assert lanes.take() == Rest()
 
 
 def test_close_ends_the_wait_of_the_synthesis_thread() -> None:

@@ -2,7 +2,9 @@
 
 A real worker speaks on the tiny checkpoint set: five languages, several voices of three base
 models, lines that are cut off, that change their voice in the middle, that cannot be spoken, and
-voices that are unloaded and loaded again. Its resident memory is read after each of them.
+voices that are unloaded and loaded again. Its resident memory is read after each of them; and now
+and then the worker is left alone for a moment, as between two lines of a stream, and what it holds
+at rest is read.
 """
 
 from __future__ import annotations
@@ -31,18 +33,21 @@ from numpy.typing import NDArray
 from koed.config import EngineConfig
 from koed.engine.base import Capabilities, Job, ProfileSpec
 from koed.engine.host import EngineHost
+from koed.engine.lanes import REST_S
 from koed.errors import KoedError
 
 ENGINE = "gpt_sovits"
 WARM_UP = 0.1
 """Share of the utterances after which the memory is what it should stay."""
 PARTS = 100
-"""What is told of each part is the least, which is what the worker holds: what lines leave in the
-heap goes back to the system only now and then (`koed.engine.heap`); and the mean."""
+"""After each the worker rests. What is told of a part is what the worker then holds, and the mean
+while it spoke, with what lines leave in the heap until it is tidied up (`koed.engine.heap`)."""
 SMOOTHED = 10
 """Parts whose mean is compared, after warm-up and at the end."""
 LANES = 2
 PATIENCE_S = 300.0
+AT_REST_S = REST_S + 1.0
+"""The worker tidies up after `REST_S`; that takes it some hundredths of a second."""
 RELOADS = 40
 """So many utterances after each other, then a voice is unloaded and loaded again."""
 
@@ -91,26 +96,35 @@ def run(utterances: int) -> dict[str, Any]:
     return {"memory": result}
 
 
-def summary(resident_mb: list[float]) -> dict[str, Any]:
-    """``resident_mb``: before the first utterance and after each."""
-    utterances = len(resident_mb) - 1
-    ends = [utterances * n // PARTS for n in range(PARTS + 1)]
-    parts = [resident_mb[a + 1 : b + 1] for a, b in itertools.pairwise(ends) if b > a]
-    warm = parts[int(WARM_UP * len(parts)) :]
-    held, seen = [min(part) for part in warm], [statistics.fmean(part) for part in warm]
-    before, after = _at_both_ends(held)
-    before_mean, after_mean = _at_both_ends(seen)
+@dataclass(slots=True)
+class Readings:
+    """Resident MB: before the first utterance, and of each part at rest and after each line."""
+
+    start_mb: float
+    held_mb: list[float] = field(default_factory=list)
+    spoken_mb: list[list[float]] = field(default_factory=list)
+
+
+def summary(readings: Readings) -> dict[str, Any]:
+    """What the worker holds, and how much that grew, after the parts in which it warmed up."""
+    means = [statistics.fmean(part) for part in readings.spoken_mb]
+    warm = int(WARM_UP * len(means))
+    before, after = _at_both_ends(readings.held_mb[warm:])
+    before_mean, after_mean = _at_both_ends(means[warm:])
     return {
-        "utterances": utterances,
-        "start_mb": round(resident_mb[0], 1),
+        "utterances": sum(map(len, readings.spoken_mb)),
+        "start_mb": round(readings.start_mb, 1),
         "warm_mb": round(before, 1),
         "end_mb": round(after, 1),
-        "peak_mb": round(max(resident_mb), 1),
+        "peak_mb": round(max(map(max, readings.spoken_mb)), 1),
         "growth_percent": round(100.0 * (after / before - 1.0), 2),
         "warm_mean_mb": round(before_mean, 1),
         "end_mean_mb": round(after_mean, 1),
         "mean_growth_percent": round(100.0 * (after_mean / before_mean - 1.0), 2),
-        "parts": [[round(min(part), 1), round(statistics.fmean(part), 1)] for part in parts],
+        "parts": [
+            [round(held, 1), round(mean, 1)]
+            for held, mean in zip(readings.held_mb, means, strict=True)
+        ],
     }
 
 
@@ -228,25 +242,38 @@ class Soak:
         self.host.start()
         self._turn_until(lambda: len(self._ready) == len(specs) and self.host.state == "up")
 
-    def speak(self, utterances: int) -> list[float]:
-        """Resident MB before the first utterance and after each."""
-        todo, over = turns(utterances), 0
+    def speak(self, utterances: int) -> Readings:
+        """Speak so many, and read the worker's memory all the while."""
+        todo = turns(utterances)
         step = max(1, utterances // PARTS)
-        readings = [self._rss_mb()]
-        while over < utterances:
+        readings = Readings(self._rss_mb())
+        while part := list(itertools.islice(todo, step)):
+            readings.spoken_mb.append(self._speak_part(part))
+            readings.held_mb.append(self._held_mb())
+            over, held_mb = self.outcomes.total(), readings.held_mb[-1]
+            print(f"  {over:6} {held_mb:8.1f} MB", file=sys.stderr, flush=True)
+        return readings
+
+    def _speak_part(self, part: list[Turn]) -> list[float]:
+        """Resident MB after each."""
+        todo, readings = iter(part), list[float]()
+        while len(readings) < len(part):
             for lane in set(range(1, LANES + 1)) - set(self._acts):
                 if (turn := next(todo, None)) is not None:
                     self._begin(lane, turn)
-            before = over
+            before = self.outcomes.total()
             self._turn_until(lambda: self.outcomes.total() > before)  # noqa: B023 - called at once
             over = self.outcomes.total()
             readings += [self._rss_mb()] * (over - before)
-            if over // step > before // step:
-                least = min(readings[-step:])
-                print(f"  {over:6} {least:8.1f} MB", file=sys.stderr, flush=True)
             if over // RELOADS > before // RELOADS:
                 self._reload(over // RELOADS)
         return readings
+
+    def _held_mb(self) -> float:
+        """Resident MB when the worker has had nothing to do for a while."""
+        until = time.monotonic() + AT_REST_S
+        self._turn_until(lambda: time.monotonic() >= until)
+        return self._rss_mb()
 
     def _begin(self, lane: int, turn: Turn) -> None:
         act = self._acts[lane] = _Act(turn, next(self._serials))
@@ -273,8 +300,9 @@ class Soak:
         self._turn_until(lambda: name in self._ready)
 
     def _over(self, lane: int, outcome: str) -> None:
+        """As on the stage: what has been heard may go."""
         self.outcomes[outcome] += 1
-        del self._acts[lane]
+        self.host.floor(lane, self._acts.pop(lane).serial + 1)
 
     def _turn_until(self, condition: Any) -> None:
         """Do the work of the stage's loop until ``condition``."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ctypes
 
 EVERY = 100
-"""Jobs. It takes some hundredths of a second, which the sound that was made ahead covers."""
+"""Jobs, in a stream of lines that never pauses. It takes some hundredths of a second, which the
+sound that was made ahead covers."""
 
 
 class Heap:
@@ -24,6 +25,9 @@ class Heap:
     def job_done(self) -> bool:
         """After each job; whether it gave something back."""
         self._jobs += 1
-        if self._trim is None or self._jobs % self._every:
-            return False
-        return bool(self._trim(0))
+        return self._jobs >= self._every and self.rest()
+
+    def rest(self) -> bool:
+        """When there is nothing to do; whether it gave something back."""
+        worked, self._jobs = self._jobs > 0, 0
+        return worked and self._trim is not None and bool(self._trim(0))

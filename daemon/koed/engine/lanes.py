@@ -9,6 +9,8 @@ ahead of the ear, a lane that begins is always first, and lanes that are all hun
 A voice is prepared when no lane has work, because it may take seconds. Two exceptions: the next
 job of the chosen lane needs it; or it has waited for `PATIENCE_S` in a stream that never pauses,
 then it goes when every lane is filled as far ahead as it may be.
+
+When no lane has had work for `REST_S`, there is a moment to tidy up: `Rest`, once.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from koed.engine.base import Job, ProfileSpec, Stream, Voice
 KEPT_STREAMS = 4
 """Streams of a lane that are kept after their jobs for `Engine.restyle`."""
 PATIENCE_S = 10.0
+REST_S = 1.0
+"""Long enough that it is not the breath between two lines of a conversation."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,6 +102,11 @@ class Burial:
     streams: Sequence[Stream]
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do for a while."""
+
+
 class Closing(Exception):
     """The worker ends; raised by `Lanes.take`."""
 
@@ -114,6 +123,8 @@ class Lanes:
         self._buried: list[Stream] = []
         self._session = 0
         self._closing = False
+        self._rest_at: float | None = None
+        """When `Rest` is due; None = nothing was done since the last one."""
 
     # --- I/O thread --------------------------------------------------------------------------
 
@@ -173,14 +184,14 @@ class Lanes:
 
     # --- synthesis thread --------------------------------------------------------------------
 
-    def take(self) -> Step | Order | Burial:
+    def take(self) -> Step | Order | Burial | Rest:
         """Wait for the next thing to do; raises `Closing`."""
         with self._changed:
             while (task := self.next()) is None:
-                self._changed.wait(timeout=self._impatient_in_s())
+                self._changed.wait(timeout=self._wakes_in_s())
             return task
 
-    def next(self) -> Step | Order | Burial | None:
+    def next(self) -> Step | Order | Burial | Rest | None:
         """The next thing to do, if there is one now; raises `Closing`."""
         with self._changed:
             if self._closing:
@@ -189,7 +200,13 @@ class Lanes:
                 burial = Burial(tuple(self._buried))
                 self._buried.clear()
                 return burial
-            return self._choose()
+            task = self._choose()
+            if task is not None or self._busy:
+                self._rest_at = self._clock() + REST_S
+            elif self._rest_at is not None and self._clock() >= self._rest_at:
+                self._rest_at = None
+                return Rest()
+            return task
 
     def voice(self, key: str) -> Voice | None:
         with self._changed:
@@ -238,6 +255,16 @@ class Lanes:
 
     # --- under the lock ----------------------------------------------------------------------
 
+    @property
+    def _busy(self) -> bool:
+        return any(lane.busy for lane in self._lanes.values())
+
+    def _wakes_in_s(self) -> float | None:
+        """Seconds until there may be something to do without a word from anybody."""
+        if self._busy:
+            return self._impatient_in_s()
+        return None if self._rest_at is None else max(0.0, self._rest_at - self._clock())
+
     def _lane(self, number: int) -> Lane:
         return self._lanes.setdefault(number, Lane(number))
 
@@ -262,7 +289,7 @@ class Lanes:
 
     def _impatient_in_s(self) -> float | None:
         """Seconds until a voice is prepared although lanes have work; None = none have."""
-        if not self._orders or not any(lane.busy for lane in self._lanes.values()):
+        if not self._orders or not self._busy:
             return None
         oldest = next(iter(self._orders.values()))
         return max(0.0, oldest.since + PATIENCE_S - self._clock())

@@ -28,7 +28,7 @@ from koed.engine.base import Chunk, Engine, Stream, Voice
 from koed.engine.cache import VoiceCache, default_dir
 from koed.engine.gate import Gate
 from koed.engine.heap import Heap
-from koed.engine.lanes import Burial, Closing, Lanes, Order, Step
+from koed.engine.lanes import Burial, Closing, Lanes, Order, Rest, Step
 from koed.engine.porter import Porter, Pulse, Warm
 from koed.errors import EngineError, KoedError
 
@@ -75,6 +75,8 @@ class Synthesis:
                     self._prepare(task)
                 case Burial(streams):
                     self._close(streams)
+                case Rest():
+                    self._heap.rest()
             self._pulse.end()
 
     # --- speaking ----------------------------------------------------------------------------

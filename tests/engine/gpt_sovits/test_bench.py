@@ -130,19 +130,24 @@ def test_the_command_loads_no_torch_before_it_measures() -> None:
 
 
 def test_growth_is_told_from_what_the_worker_holds_after_warm_up() -> None:
-    # what lines leave in the heap goes back every seven lines
-    flat = [300.0 if n < 100 else 500.0 + n % 7 for n in range(1001)]
-    found = memory.summary(flat)
-    assert (found["start_mb"], found["warm_mb"], found["peak_mb"]) == (300.0, 500.0, 506.0)
-    assert (found["growth_percent"], found["mean_growth_percent"]) == (
-        0.0,
-        pytest.approx(0, abs=0.1),
-    )
-    leaking = memory.summary([mb + n * 0.01 for n, mb in enumerate(flat)])
+    def found(held: float, left: float) -> dict[str, Any]:
+        """``held`` grows by so many MB a part, what lines leave in the heap by ``left``."""
+        readings = memory.Readings(300.0)
+        for n in range(100):
+            warm = 400.0 if n < 10 else 500.0
+            readings.held_mb.append(warm + n * held)
+            readings.spoken_mb.append([warm + n * (held + left) + line for line in range(7)])
+        return memory.summary(readings)
+
+    flat = found(0.0, 0.0)
+    assert (flat["utterances"], flat["start_mb"]) == (700, 300.0)
+    assert (flat["warm_mb"], flat["end_mb"], flat["peak_mb"]) == (500.0, 500.0, 506.0)
+    assert (flat["growth_percent"], flat["mean_growth_percent"]) == (0.0, 0.0)
+    leaking = found(0.1, 0.0)
     assert leaking["growth_percent"] == pytest.approx(1.6, abs=0.1)
-    holes = memory.summary([mb + (n * 0.01 if n % 7 else 0.0) for n, mb in enumerate(flat)])
+    holes = found(0.0, 0.1)
     assert holes["growth_percent"] == 0.0
-    assert holes["mean_growth_percent"] == pytest.approx(1.35, abs=0.15)
+    assert holes["mean_growth_percent"] == pytest.approx(1.6, abs=0.1)
 
 
 def test_all_that_is_said_of_memory_is_varied_and_the_same_each_time() -> None:
