@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import settings
 
 # A slow example on a busy machine is not a wrong one.
@@ -13,3 +15,8 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """No sound in the name of a test: a WAV file may hold its time of writing, and the processes
     of one run must agree on names."""
     return f"{argname}-{len(val)}" if isinstance(val, bytes) and len(val) > 40 else None
+
+
+def pytest_configure() -> None:
+    """In the background of a script SIGINT is ignored, and children would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

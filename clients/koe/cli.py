@@ -143,12 +143,25 @@ def _ask(caller: Caller, args: Namespace) -> int:
     return REFUSED if args.command == "reload" and result.get("errors") else DONE
 
 
+def _warn_of_a_wait(caller: Caller, args: Namespace) -> None:
+    """Tell people why a line that they wait for does not sound: the reply comes much later."""
+    if not args.wait or _wants_json(args):
+        return
+    outputs = caller.call({"op": "status"}).get("outputs") or {}
+    held = {outputs[name].get("held") for name in outputs if args.output in (None, name)}
+    if held and all(held):
+        from koe import show
+
+        print(f"koe: {show.waits(str(held.pop()))}", file=sys.stderr, flush=True)
+
+
 def _say(caller: Caller, args: Namespace) -> int:
     from koe.link import Refused
 
     text = " ".join(args.text)
     if text == "-":
         text = _decode(sys.stdin.buffer.read())
+    _warn_of_a_wait(caller, args)
     result = caller.call({"op": "say"} | _given(args, text=text))
     outcome = result.get("outcome")
     if args.wait and outcome != "finished":
@@ -165,6 +178,7 @@ def _say(caller: Caller, args: Namespace) -> int:
 def _phrase(caller: Caller, args: Namespace) -> int:
     from koe.link import Refused
 
+    _warn_of_a_wait(caller, args)
     result = caller.call({"op": "phrase"} | _given(args))
     if args.wait and result.get("outcome") != "finished" and not _wants_json(args):
         outcome, number = result.get("outcome"), result.get("utterance")

@@ -30,6 +30,11 @@ def plain(value: Any) -> str:
     )
 
 
+def waits(held: str) -> str:
+    """Why a line waits, and what lets it sound."""
+    return f"it waits: koed is {plain(held)}; {LIFTED_BY.get(held, '')}"
+
+
 def _plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -48,7 +53,7 @@ def _say(result: Mapping[str, Any]) -> Iterable[str]:
         text += f", {result['position']} before it"
     yield text + (", cut to the length allowed" if result.get("truncated") else "")
     if result.get("held"):
-        yield f"it waits: koed is {plain(result['held'])}; {LIFTED_BY.get(result['held'], '')}"
+        yield waits(result["held"])
 
 
 def _dropped(result: Mapping[str, Any]) -> Iterable[str]:

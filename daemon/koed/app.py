@@ -361,6 +361,7 @@ class App:
             "muted": channel.muted,
             "paused": channel.paused,
             "mode": channel.mode,
+            "held": channel.held,
             "anchor": [frames, self.outputs[name].heard_t(frames)],
             "rate_hz": channel.mixer.rate_hz,
             "starved_frames": channel.mixer.starved_frames,

@@ -33,7 +33,7 @@ VOICES = [
 ]
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = 40.0) -> Any:
     """Poll until ``condition()`` is true and give it back; fail after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
@@ -59,6 +59,7 @@ class FakeDaemon:
         self._seq = 0
         self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._over = threading.Event()
+        self._waking = threading.Lock()
         self._context = zmq.Context()
         self._wake_in = self._context.socket(zmq.PULL)
         self._wake_in.bind("inproc://wake")
@@ -106,7 +107,7 @@ class FakeDaemon:
         if not self._over.is_set():
             self._over.set()
             self._wake.send(b"")
-            self._thread.join(10)
+            self._thread.join(40)
             self._context.destroy(0)
 
     # --- for tests -------------------------------------------------------------------------------
@@ -122,8 +123,9 @@ class FakeDaemon:
         frames = [message["event"].encode(), pack(message | {"seq": self._seq, "t": 1.5})]
         self._do(lambda: self._events.send_multipart(frames))
 
-    def finish(self, utterance: int, outcome: str = "finished", reason: str = "") -> None:
-        """End a line that somebody waits for."""
+    def finish(self, utterance: int = 0, outcome: str = "finished", reason: str = "") -> None:
+        """End a line that somebody waits for (0 = whichever it is)."""
+        utterance = utterance or until(lambda: next(iter(self._waiting.copy()), 0))
         until(lambda: utterance in self._waiting)
         who, number = self._waiting.pop(utterance)
         result = {"utterance": utterance, "outcome": outcome, "reason": reason}
@@ -134,7 +136,8 @@ class FakeDaemon:
 
     def _do(self, action: Callable[[], Any]) -> None:
         self._todo.put(action)
-        self._wake.send(b"")
+        with self._waking:  # a socket is for one thread at a time
+            self._wake.send(b"")
 
     # --- the thread ------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -157,15 +158,40 @@ def test_reload_with_errors_is_1(daemon: FakeDaemon, capsys: pytest.CaptureFixtu
 def test_say_wait(
     daemon: FakeDaemon, capsys: pytest.CaptureFixture[str], outcome: str, code: int
 ) -> None:
-    import threading
-
-    ender = threading.Thread(target=daemon.finish, args=(1, outcome, "because"))
+    ender = threading.Thread(target=daemon.finish, args=(0, outcome, "because"))
     ender.start()
     assert main(["say", "hi", "--wait"]) == code
     ender.join()
     told = capsys.readouterr()
     assert ("because" in told.err) == bool(code)
     assert outcome in told.out + told.err
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "told"),
+    [
+        (["muted"], [], True),
+        (["paused", ""], [], False),  # the line may go to the other one
+        (["paused", ""], ["--output", "out0"], True),
+        (["paused", ""], ["--output", "out1"], False),
+        (["muted"], ["--json"], False),
+    ],
+)
+def test_say_wait_tells_at_once_why_nothing_will_sound(
+    daemon: FakeDaemon,
+    capsys: pytest.CaptureFixture[str],
+    held: list[str],
+    given: list[str],
+    told: bool,
+) -> None:
+    outputs = {f"out{n}": {"held": why} for n, why in enumerate(held)}
+    daemon.answers["status"] = lambda request: {"outputs": outputs}
+    ender = threading.Thread(target=daemon.finish)
+    ender.start()
+    assert main(["say", "hi", "--wait", *given]) == 0
+    ender.join()
+    hint = {"muted": "koe unmute", "paused": "koe resume"}[held[0]]
+    assert (hint in capsys.readouterr().err) == told
 
 
 def test_save(daemon: FakeDaemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,7 +214,7 @@ def koe(*argv: str, **settings: Any) -> subprocess.Popen[bytes]:
 
 
 def test_text_from_standard_input(daemon: FakeDaemon) -> None:
-    out, err = koe("say", "-").communicate("ひとつ\nふたつ".encode(), 30)
+    out, err = koe("say", "-").communicate("ひとつ\nふたつ".encode(), 60)
     assert (out, err) == (b"line 1 in voice hana, 2 before it\n", b"")
     assert daemon.requests == [protocol.Say(id=1, text="ひとつ\nふたつ")]
 
@@ -199,7 +225,7 @@ def test_pipe_says_each_line_and_goes_on_after_a_refusal(daemon: FakeDaemon) -> 
 
     daemon.answers["say"] = answer
     child = koe("pipe", "--author", "bob", "--priority", "chatter")
-    out, err = child.communicate(b"a\n\n  \nbad\n" + b"\xff\n" + "ü\r\nlast".encode(), 30)
+    out, err = child.communicate(b"a\n\n  \nbad\n" + b"\xff\n" + "ü\r\nlast".encode(), 60)
     texts = [request.text for request in daemon.requests if isinstance(request, protocol.Say)]
     assert texts == ["a", "bad", "ü", "last"]
     assert {getattr(request, "author", "") for request in daemon.requests} == {"bob"}
@@ -208,7 +234,7 @@ def test_pipe_says_each_line_and_goes_on_after_a_refusal(daemon: FakeDaemon) -> 
     assert b"the queue is full" in err
     assert b"not UTF-8" in err
     child = koe("pipe", "--json")
-    out, err = child.communicate(b"a\nb\n", 30)
+    out, err = child.communicate(b"a\nb\n", 60)
     assert child.returncode == 0
     assert [json.loads(line) for line in out.splitlines()] == [{"utterance": 1}] * 2
 
@@ -229,14 +255,14 @@ def test_pipe_stream_speaks_while_the_text_comes(daemon: FakeDaemon) -> None:
     child.stdin.write(data[5:])
     until(lambda: texts() == "声が出る")
     assert child.poll() is None
-    out, err = child.communicate(b"", 30)
+    out, err = child.communicate(b"", 60)
     assert (child.returncode, out, err) == (0, b"", b"")
     assert daemon.ops()[-1] == "say_close"
 
 
 def test_pipe_stream_of_nothing_says_nothing(daemon: FakeDaemon) -> None:
     child = koe("pipe", "--stream")
-    assert child.communicate(b" \n ", 30) == (b"", b"")
+    assert child.communicate(b" \n ", 60) == (b"", b"")
     assert (child.returncode, daemon.ops()) == (0, [])
 
 
@@ -246,7 +272,7 @@ def test_pipe_stream_takes_the_line_back_when_interrupted(daemon: FakeDaemon) ->
     child.stdin.write(b"hello ")
     until(lambda: "say_append" in daemon.ops())
     child.send_signal(signal.SIGINT)
-    assert child.wait(30) == 130
+    assert child.wait(60) == 130
     assert child.communicate() == (b"", b"")
     assert daemon.requests[-1] == protocol.Cancel(id=3, utterance=1)
 
@@ -259,7 +285,7 @@ def test_watch_prints_events_until_interrupted(daemon: FakeDaemon) -> None:
     assert child.stdout
     assert json.loads(child.stdout.readline())["event"] == "brand.new"
     child.send_signal(signal.SIGINT)
-    assert child.wait(30) == 0
+    assert child.wait(60) == 0
     assert child.communicate() == (b"", b"")
 
 
@@ -282,7 +308,7 @@ def test_watch_is_readable_and_outlives_the_daemon(tmp_path: Path) -> None:
         line = child.stdout.readline().decode()
         assert line.endswith("utterance.started    line 7 in voice hana: <bob> hi\\x1b[2J\n")
         child.send_signal(signal.SIGINT)
-        assert child.wait(30) == 0
+        assert child.wait(60) == 0
         child.communicate()
 
 
@@ -292,7 +318,7 @@ def test_a_reader_that_leaves_is_no_error(daemon: FakeDaemon) -> None:
     assert child.stdout
     child.stdout.close()
     daemon.publish(StateChanged(state="paused"))
-    assert child.wait(30) == 0
+    assert child.wait(60) == 0
     assert child.stderr
     assert child.stderr.read() == b""
     child.communicate()
@@ -301,9 +327,9 @@ def test_a_reader_that_leaves_is_no_error(daemon: FakeDaemon) -> None:
 def test_any_text_is_printed_in_any_locale(daemon: FakeDaemon) -> None:
     daemon.answers["voice"] = lambda _: {"voice": "声😀"}
     environment = os.environ | {"PYTHONIOENCODING": "latin-1", "LC_ALL": "C"}
-    out, _ = koe("voice", env=environment).communicate(timeout=30)
+    out, _ = koe("voice", env=environment).communicate(timeout=60)
     assert out == b"\\u58f0\\U0001f600\n"
-    out, _ = koe("voice", "--json", env=environment).communicate(timeout=30)
+    out, _ = koe("voice", "--json", env=environment).communicate(timeout=60)
     assert json.loads(out.decode("utf-8")) == {"voice": "声😀"}
 
 
