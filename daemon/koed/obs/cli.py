@@ -15,6 +15,9 @@ from koed.obs import preview, setup
 from koed.obs.link import Link
 from koed.obs.password import password
 
+PATIENCE_S = 10.0
+"""For OBS's answers: it may be busy, and nothing else waits for this command."""
+
 
 def run(config: Config, args: argparse.Namespace) -> int:
     return {"setup": set_up, "rules": show_rules}[args.action](config, args)
@@ -22,7 +25,8 @@ def run(config: Config, args: argparse.Namespace) -> int:
 
 def connect(config: Config) -> Link:
     """To the OBS of the configuration. Raises `KoedError`."""
-    return Link(config.obs.host, config.obs.port, password(config)).open()
+    place = (config.obs.host, config.obs.port)
+    return Link(*place, password(config), timeout_s=PATIENCE_S).open(PATIENCE_S)
 
 
 def show_rules(config: Config, args: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ MARGIN = 0.05
 """Of the picture, around the caption."""
 CELL = 0.62
 """Width of a narrow character over the height of the font, for a wide sans serif."""
-GONE_S = 5.0
+GONE_S = 15.0
 
 Action = Literal["create", "place", "adjust", "rename", "remove", "keep", "cannot"]
 
