@@ -257,11 +257,12 @@ class Soak:
     def _speak_part(self, part: list[Turn]) -> list[float]:
         """Resident MB after each."""
         todo, readings = iter(part), list[float]()
+        over = self.outcomes.total()
         while len(readings) < len(part):
             for lane in set(range(1, LANES + 1)) - set(self._acts):
                 if (turn := next(todo, None)) is not None:
                     self._begin(lane, turn)
-            before = self.outcomes.total()
+            before = over  # some may have ended while a voice was loaded again
             self._turn_until(lambda: self.outcomes.total() > before)  # noqa: B023 - called at once
             over = self.outcomes.total()
             readings += [self._rss_mb()] * (over - before)

@@ -167,6 +167,7 @@ def test_the_worker_is_followed_through_cuts_restyles_and_reloads(
     monkeypatch.setattr(memory, "VOICES", two)
     monkeypatch.setattr(memory, "TAKES_OVER", {"anna": "bela", "bela": "anna"})
     monkeypatch.setattr(memory, "RELOADS", 5)
+    monkeypatch.setattr(memory, "PARTS", 3)
     result = memory.run(24)["memory"]
     assert sum(result["outcomes"].values()) == 24
     assert {"finished", "cut", "restyled"} <= set(result["outcomes"])
