@@ -27,6 +27,7 @@ WIDTH, HEIGHT = 1280, 720
 SAME_SOUND, OTHER_SOUND = 0.9, 0.75
 SAME_PICTURE, OTHER_PICTURE = 0.95, 0.7
 PIECE_S = 0.4
+DRAW_S = 40.0
 TRIM = 0.003
 """-50 dB: silence around a rendered line is cut off."""
 
@@ -142,7 +143,7 @@ def level_difference_db(
 def drawn(link: Link, scene: str, source: str, text: str) -> Frames:
     """What OBS draws of a scene, [HEIGHT, WIDTH] grey, while the text source shows ``text``."""
     link.call("SetInputSettings", inputName=source, inputSettings={"text": text}, overlay=True)
-    time.sleep(0.5)  # some frames, so that it is drawn
+    _wait_for_frames(link)
     picture = link.call(
         "GetSourceScreenshot", sourceName=scene, imageFormat="png", imageWidth=WIDTH,
         imageHeight=HEIGHT,
@@ -154,6 +155,19 @@ def drawn(link: Link, scene: str, source: str, text: str) -> Frames:
         input=png, capture_output=True, timeout=60, check=True,
     )  # fmt: skip
     return np.frombuffer(done.stdout, np.uint8).reshape(HEIGHT, WIDTH)
+
+
+def _wait_for_frames(link: Link, count: int = 3) -> None:
+    """Until OBS has drawn so many: a new text is in the first or the second."""
+
+    def drawn_so_far() -> int:
+        return int(link.call("GetStats")["renderTotalFrames"])
+
+    until, deadline = drawn_so_far() + count, time.monotonic() + DRAW_S
+    while drawn_so_far() < until:
+        if time.monotonic() > deadline:
+            raise KoedError("proof_picture", f"OBS draws no frame in {DRAW_S:g} s")
+        time.sleep(0.02)
 
 
 def place_of(link: Link, scene: str, source: str) -> Place:

@@ -51,7 +51,9 @@ STEADY_S = 0.25
 RECONNECT_S = 2.0
 CAPTION_S = 1.5
 """The whole caption is there from the last word on: so long before the end of the line at most."""
-WAIT_S = 30.0
+SILENCE_MS = 1000
+"""In the recording, before the first line and after the last."""
+WAIT_S = 60.0
 
 Say = Callable[[str], None]
 
@@ -146,7 +148,7 @@ def profiles() -> dict[str, dict[str, Any]]:
     """The two voices of the show, and the tones."""
     shipped = configuration.resolve(configuration.Config(), "profiles")
     profiles = {name: yaml.safe_load((shipped / f"{name}.yaml").read_text()) for name in VOICES}
-    tone = {"engine": "tone", "lang": "en", "settings": {"hz": 1000, "char_ms": 50}}
+    tone = {"engine": "tone", "lang": "en", "settings": {"hz": 1000, "char_ms": 120}}
     return profiles | {name: tone | {"loudness_lufs": lufs} for name, lufs in TONES.items()}
 
 
@@ -187,7 +189,7 @@ def _perform(running: Rig, obs: ObsStudio, link: Link, show: Show, out: Path, te
         link.subscribe(EVENTS | METERS)
         _sound_tones(running, watch, show, tell)
         link.call("StartRecord")
-        time.sleep(1.0)  # the recording begins with silence and no caption
+        _record_on(link, SILENCE_MS)  # it begins with silence and no caption
         tell(f"{FIRST[1]} speaks in scene {FIRST[0]}; then the scene becomes {SECOND[0]}")
         first = running.client.say(FIRST[2]).utterance
         watch.wait("utterance.started", first)
@@ -198,7 +200,7 @@ def _perform(running: Rig, obs: ObsStudio, link: Link, show: Show, out: Path, te
         time.sleep(1.2)
         screenshot(obs, out / "screenshot.png")
         watch.wait("utterance.finished", second)
-        time.sleep(1.0)
+        _record_on(link, SILENCE_MS)
         written = Path(link.call("StopRecord")["outputPath"])
         if not show.recorded.wait(WAIT_S):
             raise KoedError("proof_recording", "OBS did not finish its recording")
@@ -207,6 +209,19 @@ def _perform(running: Rig, obs: ObsStudio, link: Link, show: Show, out: Path, te
     file.write_bytes(written.read_bytes())
     written.unlink()
     return file
+
+
+def _record_on(link: Link, more_ms: int) -> None:
+    """Until so much more is in the file: OBS may take its time to begin, or fall behind."""
+
+    def recorded_ms() -> int:
+        return int(link.call("GetRecordStatus")["outputDuration"])
+
+    until_ms, deadline = recorded_ms() + more_ms, time.monotonic() + WAIT_S
+    while recorded_ms() < until_ms:
+        if time.monotonic() > deadline:
+            raise KoedError("proof_recording", "OBS does not record")
+        time.sleep(0.02)
 
 
 def _lose_microphone(running: Rig, sound: PulseServer, tell: Say) -> None:

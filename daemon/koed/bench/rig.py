@@ -25,11 +25,15 @@ import yaml
 from numpy.typing import NDArray
 
 from koe.client import Client
-from koe.protocol import Event
+from koe.protocol import Event, Save
+from koe.results import Page
 from koed.errors import KoedError
 
 SILENT = 33
 """int16: below -60 dB of full scale a sample counts as silence."""
+
+PATIENCE_S = 40.0
+"""For an answer: a machine that has other things to do may stand still for seconds."""
 
 TONE = {"engine": "tone", "lang": "en", "settings": {"hz": 400, "char_ms": 40, "amplitude": 0.25}}
 TONES = {
@@ -46,6 +50,11 @@ class Sound:
     first: int
     rate_hz: int
     t0: float
+
+    def later(self, frames: int) -> Sound:
+        """Without the first so many."""
+        first, t0 = self.first + frames, self.t0 + frames / self.rate_hz
+        return Sound(self.pcm[frames:], first, self.rate_hz, t0)
 
     def t(self, index: int) -> float:
         return self.t0 + index / self.rate_hz
@@ -74,7 +83,7 @@ class Watch:
         self.events: list[Event] = []
         self._changed = threading.Condition()
         self._ended = False
-        self._client = Client(directory)
+        self._client = Client(directory, timeout_s=PATIENCE_S)
         self._stream = self._client.events((*topics, "state"))
         # a subscription takes its time to arrive: it is there when it brings the first event
         while self._stream.next(0.05) is None:
@@ -90,7 +99,7 @@ class Watch:
                     self.events.append(event)
                     self._changed.notify_all()
 
-    def wait(self, name: str, utterance: int | None = None, timeout_s: float = 30.0) -> Event:
+    def wait(self, name: str, utterance: int | None = None, timeout_s: float = 60.0) -> Event:
         """The first event of that name (and utterance) so far or to come."""
 
         def fits(event: Event) -> bool:
@@ -120,9 +129,9 @@ class Rig:
         self.started_at = started_at
         self.answered_s = 0.0
         """From process start to the first answer to ``status``."""
-        self.client = Client(str(folder / "run"))
+        self.client = Client(str(folder / "run"), timeout_s=PATIENCE_S)
 
-    def wait_ready(self, timeout_s: float = 60.0) -> float:
+    def wait_ready(self, timeout_s: float = 120.0) -> float:
         """Seconds from process start to READY."""
         while time.monotonic() - self.started_at < timeout_s:
             if self.process.poll() is not None:
@@ -141,17 +150,33 @@ class Rig:
     def watch(self, *topics: str) -> Watch:
         return Watch(str(self.folder / "run"), topics)
 
+    def mark(self, output: str | None = None) -> int:
+        """The frame that the device takes next: what is asked for from now on sounds after it."""
+        outputs = self.client.status()["outputs"]
+        return int(outputs[output or next(iter(outputs))]["anchor"][0])
+
     def sound(self, since_t: float, output: str | None = None) -> Sound:
         """What was played since a moment of monotonic time."""
-        status = self.client.status()
-        name = output or next(iter(status["outputs"]))
-        anchor_frame, anchor_t = status["outputs"][name]["anchor"]
-        rate_hz = status["outputs"][name]["rate_hz"]
-        pages = list(self.client.pages(name, time.monotonic() - since_t + 0.1))
+        asked_s = time.monotonic() - since_t + 2.0  # it plays on until the answer
+        sound = self._whole(output, list(self.client.pages(output, asked_s)))
+        return sound.later(max(0, round((since_t - sound.t0) * sound.rate_hz)))
+
+    def sound_from(self, mark: int, output: str | None = None) -> Sound:
+        """What was played since a `mark`. A clock that stood still puts what came before a moment
+        of time after it; frames keep their order."""
+        pages: list[Page] = []
+        while not pages or pages[-1].next_frame < pages[0].end_frame:
+            at = pages[-1].next_frame if pages else mark
+            pages.append(Page.read(self.client.ask(Save(output=output, from_frame=at))))
+        return self._whole(output, pages)
+
+    def _whole(self, output: str | None, pages: list[Page]) -> Sound:
+        outputs = self.client.status()["outputs"]
+        told = outputs[output or next(iter(outputs))]
+        frame, t = told["anchor"]
         pcm = np.frombuffer(b"".join(page.pcm for page in pages), dtype=np.int16)
-        t0 = anchor_t + (pages[0].first_frame - anchor_frame) / rate_hz
-        late = max(0, round((since_t - t0) * rate_hz))
-        return Sound(pcm[late:], pages[0].first_frame + late, rate_hz, t0 + late / rate_hz)
+        first = pages[0].first_frame
+        return Sound(pcm, first, told["rate_hz"], t + (first - frame) / told["rate_hz"])
 
     def rss_mb(self) -> float:
         """Resident memory of the stage, its workers not counted."""
@@ -167,7 +192,7 @@ class Rig:
         self.client.close()
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(5.0)
+            self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

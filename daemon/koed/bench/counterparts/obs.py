@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import secrets
 import shutil
@@ -31,8 +32,13 @@ from koed.errors import KoedError
 from koed.obs.link import Link, OnEvent
 
 START_S = 40.0
+ANSWER_S = 20.0
+"""A busy machine may hold it up for seconds; who wants to see it hang says how long to wait."""
+SAVE_S = 20.0
 QUIT_S = 3.0
-"""Scenes are saved long before; now and then it hangs after that."""
+"""After its scenes are saved; now and then it hangs then."""
+PORTS = range(10_000, 30_000)
+"""Below those that the system gives to whoever asks for any: ours stays ours while OBS is away."""
 LAST_VERSION = 486539266
 """29.0.2: an older number makes OBS greet with a window of news."""
 
@@ -145,7 +151,7 @@ class ObsStudio:
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 break
-            with contextlib.suppress(KoedError), self.link() as link:
+            with contextlib.suppress(KoedError), self.link(timeout_s=5.0) as link:
                 # before its first scene is there it answers, but not to this
                 link.call("GetCurrentProgramScene")
                 return self
@@ -166,10 +172,21 @@ class ObsStudio:
     def quit(self) -> None:
         """As when its window is closed: scenes are saved."""
         if self._process is not None:
+            before = self._saved()
             self._process.send_signal(signal.SIGINT)  # SIGTERM ends it without a word
+            deadline = time.monotonic() + SAVE_S
+            while self.running and self._saved() == before and time.monotonic() < deadline:
+                time.sleep(0.02)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(QUIT_S)
         self.kill()
+
+    def _saved(self) -> tuple[int, int] | None:
+        """Another one whenever it has written its scenes: they come as a new file."""
+        with contextlib.suppress(FileNotFoundError):
+            told = (self.settings / "basic/scenes/koed.json").stat()
+            return told.st_ino, told.st_mtime_ns
+        return None
 
     def hang(self) -> None:
         """It is there, holds its connections, and answers nobody."""
@@ -186,16 +203,20 @@ class ObsStudio:
     def close(self) -> None:
         self.kill()
         if self._screen is not None:
-            self._screen.kill()
-            self._screen.wait()
+            self._screen.terminate()  # killed, it leaves a mark that its display is taken
+            try:
+                self._screen.wait(5.0)
+            except subprocess.TimeoutExpired:
+                self._screen.kill()
+                self._screen.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- what one asks of it -----------------------------------------------------------------
 
-    def link(self, on_event: OnEvent | None = None, timeout_s: float = 5.0) -> Link:
+    def link(self, on_event: OnEvent | None = None, timeout_s: float = ANSWER_S) -> Link:
         """A connection of one's own, open; close it, or use it in ``with``."""
         link = Link("127.0.0.1", self.port, self.password, on_event=on_event, timeout_s=timeout_s)
-        return link.open(5.0)
+        return link.open(timeout_s)
 
     def scenes(self, link: Link, *names: str) -> None:
         """Make these scenes where they are missing, and show the first."""
@@ -224,7 +245,7 @@ class ObsStudio:
                 streamServiceType="rtmp_custom",
                 streamServiceSettings={"server": server, "key": "x"},
             )
-            self._until(lambda: _is_taken(port), "ffmpeg listens")
+            self._until(lambda: _is_listened_at(port), "ffmpeg listens")
             link.call("StartStream")  # once: OBS crashes if it is asked while it connects
             self._until(lambda: link.call("GetStreamStatus")["outputActive"], "OBS streams")
             yield
@@ -314,16 +335,17 @@ def _state(task: Path) -> str:
         return "T"
 
 
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
+def _is_listened_at(port: int) -> bool:
+    """Looked up and not tried: whoever binds it for a moment keeps ffmpeg from it, and whoever
+    connects is the one guest that it waits for."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+    """One that nobody has, and that nobody gets who asks the system for any (see `PORTS`)."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port

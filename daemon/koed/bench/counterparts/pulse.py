@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from koed.errors import KoedError
 
-START_S = 20.0
+START_S = 40.0
 RATE_HZ = 48000
 LOUD = 0.01
 """-40 dB of full scale."""
@@ -87,7 +87,7 @@ class PulseServer:
         """Take a sink or source away, as another program might."""
         asked = subprocess.run(
             ["pactl", "list", "short", "modules"],
-            env=os.environ | self.environ, capture_output=True, text=True, timeout=10,
+            env=os.environ | self.environ, capture_output=True, text=True, timeout=40,
         )  # fmt: skip
         for line in asked.stdout.splitlines():
             words = line.split()
@@ -96,7 +96,7 @@ class PulseServer:
 
     def _pactl(self, *words: str) -> int:
         asked = subprocess.run(
-            ["pactl", *words], env=os.environ | self.environ, capture_output=True, timeout=10
+            ["pactl", *words], env=os.environ | self.environ, capture_output=True, timeout=40
         )
         return asked.returncode
 

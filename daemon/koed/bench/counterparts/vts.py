@@ -57,7 +57,7 @@ class Studio:
         ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), daemon=True)
         self._thread.start()
-        if not ready.wait(10):
+        if not ready.wait(40):
             raise RuntimeError("the server did not start")
 
     def close(self) -> None:
