@@ -56,7 +56,7 @@ def main() -> None:
         raise SystemExit("the unit asks for no watchdog")
     print(f"ready {os.getpid()} child {child.pid} in {os.getcwd()}", flush=True)
     notifier.ready("3 voices, 1 output")
-    while not stop.wait(notifier.watchdog_interval_s):
+    while not stop.wait(notifier.watchdog_interval_s / 5):  # often: the machine may stand still
         if not stuck.is_set():
             notifier.watchdog()
     notifier.stopping("fading")

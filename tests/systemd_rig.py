@@ -74,7 +74,7 @@ class Rig:
             raise
 
     def _wait_for_manager(self) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         state = ""
         while state != "running":
             if time.monotonic() > deadline or self._outside.poll() is not None:
@@ -115,7 +115,7 @@ class Rig:
         lines = [self.run("cat", f"/proc/{pid}/cmdline").stdout for pid in found]
         return [line.split("\0")[0] for line in lines]
 
-    def wait_for(self, unit: str, deadline_s: float = 30, **wanted: str) -> None:
+    def wait_for(self, unit: str, deadline_s: float = 60, **wanted: str) -> None:
         """Until the unit's properties are as wanted."""
         deadline = time.monotonic() + deadline_s
         while True:

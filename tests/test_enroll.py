@@ -277,7 +277,7 @@ def koed(tmp_path: Path, *arguments: str, code: int) -> tuple[Any, str]:
     environ = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "koed.cli", *arguments],
-        env=environ, capture_output=True, text=True, timeout=60, check=False,
+        env=environ, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stderr + done.stdout
     assert "Traceback" not in done.stderr

@@ -296,7 +296,7 @@ def fresh(code: str) -> str:
     """What a new interpreter prints; it must end well."""
     done = subprocess.run(
         [sys.executable, "-B", "-c", textwrap.dedent(code)],
-        capture_output=True, text=True, check=False, timeout=60, cwd="/",
+        capture_output=True, text=True, check=False, timeout=300, cwd="/",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -391,7 +391,7 @@ def test_nothing_happens_at_import() -> None:
     done = subprocess.run(
         # An argument that no parser of ours knows: parsing at import would end the interpreter.
         [sys.executable, "-B", "-c", WATCHED_IMPORT, names, ours, "--no-such-argument"],
-        capture_output=True, text=True, check=False, timeout=60, cwd="/",
+        capture_output=True, text=True, check=False, timeout=300, cwd="/",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert not done.stdout.strip(), done.stdout

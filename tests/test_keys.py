@@ -175,7 +175,7 @@ def _heard(server: zmq.Socket[bytes], gate: Any) -> list[str]:
     poller.register(server, zmq.POLLIN)
     poller.register(gate.zap_socket, zmq.POLLIN)
     for _ in range(100):
-        ready = dict(poller.poll(10_000 if judged < 2 or not heard else 100))
+        ready = dict(poller.poll(40_000 if judged < 2 or not heard else 100))
         if not ready:
             break
         if gate.zap_socket in ready:

@@ -56,7 +56,7 @@ def test_text_over_http_at_loopback_only() -> None:
     try:
         counters.count("koed_lines", 3, outcome="dropped", reason='a "b"\n')
         counters.gauge("koed_waiting_lines", 7)
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=10) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=40) as page:
             text = page.read().decode()
         assert 'koed_lines_total{outcome="dropped",reason="a \\"b\\"\\n"} 3.0' in text
         assert "# HELP koed_waiting_lines Lines in the queue\n" in text

@@ -24,7 +24,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
         address, bound = f"@{name}", f"\0{name}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(bound)
-        sock.settimeout(5)
+        sock.settimeout(40)
         yield address, sock
 
 
@@ -102,7 +102,7 @@ def test_a_deaf_manager_does_not_hold_up_the_voice(manager: tuple[str, socket.so
     before = time.monotonic()
     assert not any(notifier.watchdog() for _ in range(100))
     assert not notifier.ready()
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 20  # it would wait for ever
 
 
 @pytest.mark.parametrize(

@@ -232,10 +232,10 @@ def test_a_refusal_names_the_fault(message: dict[str, Any], code: str, hint: str
     ids=["operation", "field", "list", "map", "bytes key"],
 )
 def test_a_huge_message_is_refused_at_once(message: dict[str, Any]) -> None:
-    before = time.perf_counter()
+    before = time.process_time()
     refusal(message)
     # milliseconds; comparing or quoting the whole would take minutes, so any machine tells
-    assert time.perf_counter() - before < 5, "the server answers nobody else meanwhile"
+    assert time.process_time() - before < 20, "the server answers nobody else meanwhile"
 
 
 def test_events_of_a_newer_daemon_are_refused() -> None:

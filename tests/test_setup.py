@@ -74,7 +74,7 @@ esac
         done = subprocess.run(
             [bash, str(self.root / "scripts" / "setup.sh"), *goal],
             env={"PATH": str(self.bin)} | environ,
-            capture_output=True, text=True, check=False, timeout=30, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False, timeout=120, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
@@ -336,7 +336,7 @@ def test_pip_that_fails_is_shown_and_tried_again(machine: Machine) -> None:
 def test_help_is_the_default_and_needs_nothing(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "Makefile", tmp_path)
     done = subprocess.run(
-        ["make", "-s"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30
+        ["make", "-s"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
     )
     for target in ("run", "demo", "bench", "test", "test-pipewire", "lint", "install-service"):
         assert f"make {target} " in done.stdout

@@ -52,7 +52,7 @@ def analyze(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         ["systemd-analyze", *arguments],
         env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
 
@@ -111,14 +111,18 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[systemd_rig.Rig]:
 
 
 @pytest.fixture
-def unit(rig: systemd_rig.Rig, program: Path, tmp_path: Path) -> Iterator[str]:
-    """The unit of koed as it is installed, but impatient, and with the stand-in as its program.
+def unit(
+    request: pytest.FixtureRequest, rig: systemd_rig.Rig, program: Path, tmp_path: Path
+) -> Iterator[str]:
+    """The unit of koed as it is installed, but impatient, and with the stand-in as its program. Its
+    watchdog is only where a test is about it: a machine may stand still for a second.
 
     It writes how each run ended to ``ends``.
     """
+    watchdog_s = getattr(request, "param", 60)
     write_unit(
         rig.units, "koed", program, program.parent,
-        f"WatchdogSec=1\nRestartSec=100ms\nStandardOutput=append:{tmp_path}/out\n"
+        f"WatchdogSec={watchdog_s}\nRestartSec=100ms\nStandardOutput=append:{tmp_path}/out\n"
         f"ExecStopPost=/bin/sh -c 'echo $$SERVICE_RESULT >>{tmp_path}/ends'\n",
     )  # fmt: skip
     rig.systemctl("daemon-reload")
@@ -145,24 +149,32 @@ def test_start_ready_status_and_stop(rig: systemd_rig.Rig, unit: str, tmp_path: 
     assert not rig.processes(unit)
 
 
+@pytest.mark.parametrize("unit", [1], indirect=True, ids=["1 s"])
 def test_a_daemon_without_progress_is_killed_and_restarted(
     rig: systemd_rig.Rig, unit: str, tmp_path: Path
 ) -> None:
     rig.systemctl("start", unit)
     first = rig.show(unit, "MainPID")
     rig.systemctl("kill", "--kill-whom=main", "--signal=SIGUSR1", unit)
-    rig.wait_for(unit, NRestarts="1", SubState="running")
-    assert rig.show(unit, "MainPID") != first
-    assert (tmp_path / "ends").read_text() == "watchdog\n"
+    deadline = time.monotonic() + 60
+    while (pid := rig.show(unit, "MainPID")) in (first, "0"):
+        assert time.monotonic() < deadline, "it is not killed, or not restarted"
+        time.sleep(0.05)
+    rig.wait_for(unit, SubState="running")
+    assert pid != first
+    # once; if the machine itself made no progress, more often
+    assert set((tmp_path / "ends").read_text().splitlines()) == {"watchdog"}
+    assert int(rig.show(unit, "NRestarts")) >= 1
 
 
+@pytest.mark.parametrize("unit", [4], indirect=True, ids=["4 s"])
 def test_a_daemon_with_progress_is_left_alone(rig: systemd_rig.Rig, unit: str) -> None:
     rig.systemctl("start", unit)
     first = rig.show(unit, "MainPID")
     started_usec = int(rig.show(unit, "WatchdogTimestampMonotonic"))
-    deadline = time.monotonic() + 30
-    # Fed twice a second; here it has outlived its one second of allowed silence.
-    while int(rig.show(unit, "WatchdogTimestampMonotonic")) < started_usec + 1_200_000:
+    deadline = time.monotonic() + 60
+    # Fed all the time; here it has outlived its four seconds of allowed silence.
+    while int(rig.show(unit, "WatchdogTimestampMonotonic")) < started_usec + 4_200_000:
         assert time.monotonic() < deadline, "no WATCHDOG=1 arrives"
         time.sleep(0.05)
     assert rig.show(unit, "MainPID") == first
@@ -199,7 +211,7 @@ def koed_unit(rig: systemd_rig.Rig, tmp_path: Path) -> Iterator[str]:
     )
     write_unit(
         rig.units, "koed", BIN / "koed", tmp_path,
-        f"WatchdogSec=3\nEnvironment={folders}\n"
+        f"WatchdogSec=6\nEnvironment={folders}\n"
         f"StandardOutput=append:{tmp_path}/out\nStandardError=append:{tmp_path}/out\n"
         f"ExecStopPost=/bin/sh -c 'echo $$SERVICE_RESULT >>{tmp_path}/ends'\n",
     )  # fmt: skip
@@ -212,7 +224,7 @@ def koe(tmp_path: Path, *arguments: str) -> str:
     environ = os.environ | {"KOED_RUNTIME_DIR": str(tmp_path / "KOED_RUNTIME_DIR")}
     done = subprocess.run(
         [str(BIN / "koe"), *arguments],
-        env=environ, capture_output=True, text=True, check=False, timeout=30,
+        env=environ, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + (tmp_path / "out").read_text()
     return done.stdout

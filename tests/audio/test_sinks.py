@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import resource
 import threading
@@ -26,7 +27,7 @@ def new_mixer() -> Mixer:
     return Mixer(RATE, fade_ms=8.0, true_peak_db=-1.0, history_s=1.0)
 
 
-def wait_for(true: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(true: Callable[[], bool], seconds: float = 40.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -195,7 +196,7 @@ def hammer(mixer: Mixer, seed: int, stop: Callable[[], bool]) -> tuple[list[Repo
     serials opened."""
     rng, serial, opened, reports = random.Random(seed), 0, [], []
     sound = tone(0.2)
-    while not stop():
+    while not stop() or len(opened) <= 100:  # however little of the machine this thread got
         lane = rng.randrange(2)
         last = rng.choice(opened[-4:]) if opened else 0
         match rng.randrange(9):
@@ -228,28 +229,36 @@ def hammer(mixer: Mixer, seed: int, stop: Callable[[], bool]) -> tuple[list[Repo
         assert max(mixer.ahead_s(0), mixer.ahead_s(1)) < 30.0
         if max(mixer.ahead_s(0), mixer.ahead_s(1)) > 5.0:
             mixer.floor(rng.randrange(2), serial)
-            time.sleep(0.001)
+            clock = mixer.clock_frames  # the other thread may be asleep
+            wait_for(lambda c=clock: mixer.clock_frames > c)
     return reports, set(opened)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_two_threads_and_every_command(seed: int) -> None:
-    mixer, done = new_mixer(), threading.Event()
+    mixer, done, over = new_mixer(), threading.Event(), threading.Event()
     bad: list[str] = []
 
     def play() -> None:
         rng = random.Random(seed)
-        for _ in range(6000):
+        for number in itertools.count():
+            if number == 6000:
+                done.set()
+            if number >= 6000 and over.is_set():
+                return
             frames = rng.choice((64, 480, 480, 1000))
             block = mixer.render(frames)
             if len(block) != frames or not np.isfinite(block).all() or abs(block).max() > 1.0:
                 bad.append(f"{len(block)} of {frames}, {block.min()}..{block.max()}")
-        done.set()
 
     player = threading.Thread(target=play)
     player.start()
-    reports, opened = hammer(mixer, seed, done.is_set)
-    player.join()
+    try:
+        reports, opened = hammer(mixer, seed, done.is_set)
+    finally:
+        done.set()
+        over.set()
+        player.join()
     mixer.pause(False)
     for lane in range(2):
         mixer.floor(lane, max(opened) + 1)

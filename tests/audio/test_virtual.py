@@ -20,7 +20,7 @@ HOSTILE = 'Bob\'s "voice" \\ 声\n; sink_name=evil'
 CHILD = """
 import sys, time
 from koed.audio.virtual import SoundServer, VirtualMicrophone
-server = SoundServer()
+server = SoundServer(timeout_s=20.0)
 server.connect()
 VirtualMicrophone(server, "koed", "koed_mic", "koed").ensure()
 print("made", flush=True)
@@ -30,7 +30,7 @@ time.sleep(60)
 
 @pytest.fixture
 def server(sound: Rig) -> Iterator[SoundServer]:
-    connection = SoundServer(timeout_s=5.0)
+    connection = SoundServer(timeout_s=20.0)
     connection.connect()
     yield connection
     connection.close()
@@ -152,16 +152,20 @@ def test_a_change_wakes_the_waiter(sound: Rig, server: SoundServer) -> None:
     while server.wait(0.3):
         pass
     sound.unload("koed")
-    assert server.wait(10.0)
+    assert server.wait(40.0)
 
 
-def test_does_not_stay_the_default(sound: Rig, server: SoundServer) -> None:
+def test_does_not_stay_the_default(
+    sound: Rig, server: SoundServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("koed.audio.virtual.SETTLE_S", 60.0)
     mine = microphone(server)
     mine.ensure()
     # What module-switch-on-connect or a session manager may do.
     sound.pactl("set-default-sink", "koed")
     sound.pactl("set-default-source", "koed_mic")
     wait_for(lambda: server.call(lambda p: p.server_info()).default_sink_name == "koed")
+    wait_for(lambda: server.call(lambda p: p.server_info()).default_source_name == "koed_mic")
     mine.keep_defaults()
     wait_for(lambda: sound.pactl("get-default-sink").strip() == "speakers")
     wait_for(lambda: sound.pactl("get-default-source").strip() == "headset")
@@ -180,13 +184,13 @@ def test_a_hung_server_costs_no_more_than_the_timeout(sound: Rig, server: SoundS
     with pytest.raises(DeviceError) as caught:
         late.connect()
     assert caught.value.code == "server_hung"
-    assert time.monotonic() - begun_s < 5.0
+    assert time.monotonic() - begun_s < 15.0  # the server itself would take half a minute
 
 
 def test_a_dead_server_is_an_error(sound: Rig, server: SoundServer) -> None:
     sound.kill()
     with pytest.raises(DeviceError) as caught:
-        server.wait(5.0)
+        wait_for(lambda: server.wait(1.0) is None, what="the loss is noticed")
     assert caught.value.code == "server_lost"
     with pytest.raises(DeviceError) as caught:
         SoundServer().connect()

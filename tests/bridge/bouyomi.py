@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @dataclass

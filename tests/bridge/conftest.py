@@ -21,7 +21,7 @@ ALLOWED = "https://viewer.example"
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Rig]:
-    with rig({"voice": "low"}, PROFILES) as running:
+    with rig({"voice": "low", "text": {"chatter_max_chars": 2000}}, PROFILES) as running:
         running.wait_ready()
         yield running
 

@@ -18,8 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
+from koed.bench.counterparts.obs import free_port
 from koed.bench.rig import Rig, Watch
-from tests.bridge.bouyomi import Bridge, bridge
+from tests.bridge.bouyomi import LIMIT_S, Bridge, bridge
 from tests.rigs import wait_for
 
 HOSTILE = Path(__file__).with_name("hostile.html").read_text(encoding="utf-8")
@@ -28,9 +29,10 @@ REBOUND = "rebound.example"
 
 
 class Site:
-    """Serves the hostile page, and notes whoever asks it to talk as a naive Bouyomi-chan would."""
+    """Serves the hostile page, and notes whoever asks it to talk as a naive Bouyomi-chan would.
+    ``port`` 0 = any."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         site = self
         self.texts: set[str] = set()
 
@@ -52,7 +54,7 @@ class Site:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -134,6 +136,7 @@ def browser(
             tmp_path_factory.mktemp("chromium"),
             executable_path=program,
             headless=True,
+            timeout=2 * LIMIT_S * 1000,
             ignore_default_args=["--disable-extensions"],
             args=[
                 "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
@@ -141,6 +144,7 @@ def browser(
                 f"--load-extension={extension[0]}",
             ],
         )  # fmt: skip
+        context.set_default_timeout(LIMIT_S * 1000)
         yield context
         context.close()
 
@@ -163,7 +167,7 @@ def texts(watch: Watch, last: str) -> list[str]:
     def said() -> list[str]:
         return [e.text for e in watch.events if e.event == "utterance.queued"]  # type: ignore[attr-defined]
 
-    wait_for(lambda: last in said(), what=f"{last} among {said()}")
+    wait_for(lambda: last in said(), LIMIT_S, f"{last} among {said()}")
     return said()
 
 
@@ -186,11 +190,11 @@ def test_no_web_page_makes_the_stream_talk(
     page = visit(browser, evil.url)
     ways = set(page.evaluate("Object.keys(WAYS)"))
     attack(page, [*doors(bouyomi, bouyomi.http), evil.url])
-    wait_for(lambda: evil.texts >= ways, what=f"{ways - evil.texts} arrive")
+    wait_for(lambda: evil.texts >= ways, LIMIT_S, f"{ways - evil.texts} arrive")
     page.close()
     speak_up(bouyomi, "sentinel")
     assert texts(watch, "sentinel") == ["sentinel"]
-    assert evil.url in bouyomi.notes()
+    wait_for(lambda: evil.url in bouyomi.notes(), LIMIT_S, "it is told")
 
 
 def test_no_web_page_gets_through_the_raw_door(
@@ -199,19 +203,19 @@ def test_no_web_page_gets_through_the_raw_door(
     raw = RawSite()
     page = visit(browser, evil.url)
     attack(page, [*doors(bouyomi, bouyomi.tcp), f"http://127.0.0.1:{raw.port}"])
-    wait_for(lambda: raw.began >= {b"GE", b"PO"}, what="requests arrive at a raw port")
+    wait_for(lambda: raw.began >= {b"GE", b"PO"}, LIMIT_S, "requests arrive at a raw port")
     page.close()
     raw.close()
     speak_up(bouyomi, "sentinel")
     assert texts(watch, "sentinel") == ["sentinel"]
-    assert "speaks something else" in bouyomi.notes()
+    wait_for(lambda: "speaks something else" in bouyomi.notes(), LIMIT_S, "it is told")
 
 
 def test_a_rebound_name_does_not_help(
     browser: BrowserContext, daemon: Rig, watch: Watch, good: Site
 ) -> None:
     """The page comes from the attacker's server; then its name and port mean the bridge."""
-    site = Site()
+    site = Site(free_port())  # nobody else gets it before the bridge has it
     page = visit(browser, f"http://{REBOUND}:{site.port}/")
     site.close()
     options = ["--http-port", str(site.port), f"--allow-origin={good.url}"]

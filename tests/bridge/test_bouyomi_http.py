@@ -12,7 +12,14 @@ from koe.bridge.bouyomi.guard import admit
 from koe.bridge.bouyomi.http import MAX_BODY_BYTES, MAX_HEAD_BYTES
 from koe.link import Refused
 from koed.bench.rig import Rig, Watch
-from tests.bridge.bouyomi import PYTHON_HEADERS, YUMIMINT_GET, Bridge, bridge, drained
+from tests.bridge.bouyomi import (
+    LIMIT_S,
+    PYTHON_HEADERS,
+    YUMIMINT_GET,
+    Bridge,
+    bridge,
+    drained,
+)
 from tests.bridge.conftest import ALLOWED
 from tests.koe.fake_daemon import FakeDaemon, until
 
@@ -206,16 +213,16 @@ def test_a_callback_is_a_name_and_for_an_allowed_origin(bouyomi: Bridge) -> None
 
 
 def test_without_koed_a_program_is_told_so_and_all_is_well_when_it_is_back(tmp_path: Path) -> None:
-    with bridge(tmp_path, "--timeout", "2") as running:
+    with bridge(tmp_path, "--timeout", "20") as running:
         answer = running.get("/talk?text=hello")
         assert (answer.status, answer.value["error"]["code"]) == (503, "no_daemon")
         assert running.send(b"\x30\1") == b""  # no answer, rather than a wrong one
         for _ in range(2):
             with FakeDaemon(tmp_path) as koed:
-                until(lambda: running.get("/talk?text=hello&voice=1").status == 200, 20.0)
+                until(lambda: running.get("/talk?text=hello&voice=1").status == 200, LIMIT_S)
                 said = next(r for r in koed.requests if r.op == "say")
                 assert (said.text, said.priority, said.voice) == ("hello", "chatter", "hana")  # type: ignore[attr-defined]
-            until(lambda: running.get("/getpause").status == 503, 20.0)
+            until(lambda: running.get("/getpause").status == 503, LIMIT_S)
         assert running.notes().count("koed is back") == 2
         assert running.notes().count("lines are lost") == 3
 

@@ -23,7 +23,9 @@ from tests.rigs import wait_for
 
 KOE = [sys.executable, "-m", "koe.cli"]
 TONE = {"engine": "tone", "lang": "en", "settings": {"hz": 400, "char_ms": 25, "amplitude": 0.25}}
-LONG = "this line is long enough to be taken back in the middle of it by somebody"
+LONG = " ".join(["this line is long enough to be taken back in the middle of it by somebody"] * 12)
+"""20 seconds: it is always ended by somebody, however late."""
+PATIENCE_S = 60.0
 CHAT = {
     "raid": {"over_per_s": 0},
     "rate": {"lines": 0},
@@ -38,7 +40,12 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     state = tmp_path_factory.mktemp("state")
     profiles = {"low": TONE}
     with rig(
-        {"voice": "low", "chat": CHAT, "queue": {"line_pause_s": 0.05, "max_per_author": 0}},
+        {
+            "voice": "low",
+            "chat": CHAT,
+            "queue": {"line_pause_s": 0.05, "max_per_author": 0},
+            "text": {"chatter_max_chars": 2000},
+        },
         profiles,
         environ={"XDG_STATE_HOME": str(state)},
     ) as running:
@@ -141,7 +148,9 @@ def test_no_line_is_lost_in_a_flood(daemon: Rig, watch: Watch) -> None:
     done = koe(daemon, ["chat", "lines"], text.encode())
     assert (done.returncode, done.stderr) == (0, b"")
     events: list[Any] = wait_for(
-        lambda: len(found := of_chat(watch, "flood")) >= lines and found, 30, "an event per line"
+        lambda: len(found := of_chat(watch, "flood")) >= lines and found,
+        PATIENCE_S,
+        "an event per line",
     )
     assert [int(event.line) for event in events] == list(range(lines))
     assert all(event.verdict in ("said", "merged") for event in events)
@@ -154,7 +163,7 @@ def of_chat(watch: Watch, platform: str) -> list[Any]:
 def koe(daemon: Rig, argv: list[str], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     environ = os.environ | {"KOED_RUNTIME_DIR": str(daemon.folder / "run")}
     return subprocess.run(
-        [*KOE, *argv], input=data, env=environ, capture_output=True, check=False, timeout=60
+        [*KOE, *argv], input=data, env=environ, capture_output=True, check=False, timeout=PATIENCE_S
     )
 
 
@@ -187,7 +196,7 @@ def test_broken_lines_are_told_by_number_and_the_next_is_read(daemon: Rig, watch
     }
     assert all(e["hint"] and len(e["message"]) < 200 for e in errors.values())
     assert Counter(line.get("verdict") for line in told)["merged"] == len(HOSTILE) - 1
-    wait_for(lambda: len(of_chat(watch, "h")) == len(HOSTILE), what="an event per good line")
+    wait_for(lambda: len(of_chat(watch, "h")) == len(HOSTILE), PATIENCE_S, "an event per good line")
     plain = koe(daemon, ["chat", "lines"], b'{"text": "\x1b[2J"')
     assert plain.stderr.startswith(b"koe: line 1: ")
     assert b"\x1b" not in plain.stderr
@@ -211,10 +220,10 @@ def test_other_programs_push_lines(daemon: Rig, watch: Watch, tmp_path: Path) ->
             push.connect(endpoint)
             for n in range(200):
                 push.send(json.dumps({"author": f"p{n}", "text": f"number {n}"}).encode())
-            wait_for(lambda: len(of_chat(watch, "pushed")) == 200, 20, "an event per line")
+            wait_for(lambda: len(of_chat(watch, "pushed")) == 200, PATIENCE_S, "an event per line")
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -260,12 +269,12 @@ def test_with_keys_others_may_push_and_strangers_may_not(
                 push.curve_serverkey = public
                 push.connect(f"tcp://127.0.0.1:{port}")
                 push.send(json.dumps({"author": name, "text": name, "platform": "keys"}).encode())
-            wait_for(lambda: of_chat(watch, "keys"), 20, "the line of who has a key")
+            wait_for(lambda: of_chat(watch, "keys"), PATIENCE_S, "the line of who has a key")
             context.destroy(0)
         assert [e.author for e in of_chat(watch, "keys")] == ["known"]
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE_S)
 
 
 def test_koe_chat_delete(daemon: Rig, watch: Watch) -> None:
@@ -280,7 +289,7 @@ def test_koe_chat_delete(daemon: Rig, watch: Watch) -> None:
 def test_without_a_daemon_it_is_said_at_once(tmp_path: Path) -> None:
     environ = os.environ | {"KOED_RUNTIME_DIR": str(tmp_path)}
     done = subprocess.run([*KOE, "chat", "lines"], input=GOOD, env=environ, capture_output=True,
-                          check=False, timeout=60)  # fmt: skip
+                          check=False, timeout=PATIENCE_S)  # fmt: skip
     assert done.returncode == 3
     with pytest.raises(Exception, match="no socket"):
         Client(str(tmp_path)).chat(Chat(text="x", author="y"))

@@ -24,9 +24,11 @@ from tests.chat.irc_server import IrcServer, certificate, privmsg
 from tests.rigs import wait_for
 
 CAPTURES = (Path(__file__).parent / "captures.irc").read_text().splitlines()
-TONE = {"engine": "tone", "lang": "en", "settings": {"hz": 400, "char_ms": 20, "amplitude": 0.25}}
+TONE = {"engine": "tone", "lang": "en", "settings": {"hz": 400, "char_ms": 30, "amplitude": 0.25}}
 CHAT = {"raid": {"over_per_s": 0}, "rate": {"lines": 0}, "names": {"say": False}, "max_s": 0}
-LONG = "this line is long enough to be taken back in the middle of it by a moderator"
+LONG = " ".join(["this line is long enough to be taken back in the midst of it by a moderator"] * 6)
+"""14 seconds: it is always taken back, however late."""
+PATIENCE_S = 60.0
 
 
 def meant(line: str) -> Chat | ChatDelete | None:
@@ -143,9 +145,13 @@ def test_what_is_no_channel(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Rig]:
-    with rig(
-        {"voice": "low", "chat": CHAT, "queue": {"max_per_author": 0}}, {"low": TONE}
-    ) as running:
+    config = {
+        "voice": "low",
+        "chat": CHAT,
+        "queue": {"max_per_author": 0},
+        "text": {"chatter_max_chars": 2000},
+    }
+    with rig(config, {"low": TONE}) as running:
         running.wait_ready()
         yield running
 
@@ -169,7 +175,7 @@ def read(watch: Watch) -> list[Any]:
 
 def line_of(watch: Watch, text: str) -> Any:
     """The event of the line with this text, and of no other since the last one."""
-    wait_for(lambda: any(event.text == text for event in read(watch)), what=f"{text!r} is read")
+    wait_for(lambda: any(event.text == text for event in read(watch)), PATIENCE_S, text)
     return next(event for event in read(watch) if event.text == text)
 
 
@@ -194,7 +200,7 @@ class Reading:
     def end(self) -> None:
         self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
         finally:
             self.process.kill()
 
@@ -209,8 +215,8 @@ def server(pem: Path) -> Iterator[IrcServer]:
 @pytest.fixture
 def reading(daemon: Rig, server: IrcServer, pem: Path, tmp_path: Path) -> Iterator[Reading]:
     child = Reading(daemon, server, pem, tmp_path, "--record", str(tmp_path / "chat.log"))
-    wait_for(lambda: server.connections == 1, what="it joins")
-    wait_for(lambda: child.told("reading #dallas"), what="it says so")
+    wait_for(lambda: server.connections == 1, PATIENCE_S, "it joins")
+    wait_for(lambda: child.told("reading #dallas"), PATIENCE_S, "it says so")
     yield child
     child.end()
 
@@ -220,19 +226,19 @@ def test_it_reads_and_a_moderator_silences(
 ) -> None:
     assert [line.split()[0] for line in server.heard] == ["CAP", "NICK", "JOIN"]
     assert server.heard[1].startswith("NICK justinfan")
-    server.send(privmsg(LONG, line="bad") + privmsg("and then this", "bob", "good"))
+    server.send(privmsg(LONG, line="bad") + privmsg(f"and then {LONG}", "bob", "good"))
     first: Any = watch.wait("utterance.started")
     assert (first.text, first.author) == (LONG, "twitch:ann")
     server.send(f"@login=ann;target-msg-id=bad :tmi.twitch.tv CLEARMSG #dallas :{LONG}\r\n")
     skipped: Any = watch.wait("utterance.skipped")
     assert (skipped.utterance, skipped.reason) == (first.utterance, "cancel")
     assert len(skipped.heard) < len(LONG)
-    second = line_of(watch, "and then this").utterance
+    second = line_of(watch, f"and then {LONG}").utterance
     watch.wait("utterance.started", second)
     server.send("@ban-duration=600 :tmi.twitch.tv CLEARCHAT #dallas :bob\r\n")
     watch.wait("utterance.skipped", second)
     server.send("PING :still there?\r\n")
-    wait_for(lambda: "PONG :still there?" in server.heard, what="the answer")
+    wait_for(lambda: "PONG :still there?" in server.heard, PATIENCE_S, "the answer")
     records = [parse_record(line) for line in (tmp_path / "chat.log").read_bytes().splitlines()]
     assert sum(record is not None for record in records) == 4
 
@@ -246,11 +252,11 @@ def test_cut_in_the_middle_of_a_line_delayed_and_asked_to_come_anew(
     line_of(watch, "in two pieces")
     server.send(privmsg("never whole").encode()[:-12])
     server.cut()
-    wait_for(lambda: server.connections == 2, what="it connects again")
+    wait_for(lambda: server.connections == 2, PATIENCE_S, "it connects again")
     server.send(privmsg("after the cut"))
     line_of(watch, "after the cut")
     server.send(":tmi.twitch.tv RECONNECT\r\n")
-    wait_for(lambda: server.connections == 3, what="it connects anew")
+    wait_for(lambda: server.connections == 3, PATIENCE_S, "it connects anew")
     server.send(privmsg("after the request"))
     line_of(watch, "after the request")
     assert reading.told("Twitch asks to connect anew")
@@ -276,7 +282,7 @@ def test_a_server_that_is_not_who_it_says_gets_nothing(
     (tmp_path / "other").mkdir()
     child = Reading(daemon, server, certificate(tmp_path / "other"), tmp_path)
     try:
-        wait_for(lambda: child.told("does not prove that it is Twitch"), what="a clear word")
+        wait_for(lambda: child.told("does not prove that it is Twitch"), PATIENCE_S, "a clear word")
         assert server.heard == []
     finally:
         child.end()
@@ -287,7 +293,7 @@ def test_without_a_daemon_it_says_so(tmp_path: Path) -> None:
         [sys.executable, "-m", "koe.cli", "chat", "twitch", "x", "--runtime-dir", str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (done.returncode, "koed" in done.stderr) == (3, True)
@@ -300,7 +306,7 @@ def test_the_rehearsal_takes_a_raw_log(tmp_path: Path) -> None:
         [sys.executable, "-m", "koed.cli", "rehearse", str(log), "--json"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

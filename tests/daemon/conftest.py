@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from koed.bench.rig import Rig, Watch, rig
+from tests.daemon import hearing
 
 TONE = {"engine": "tone", "lang": "en", "settings": {"char_ms": 25, "amplitude": 0.25}}
 
@@ -43,3 +44,4 @@ def watch(daemon: Rig) -> Iterator[Watch]:
     daemon.client.stop()
     daemon.client.set_voice("low")
     watching.close()
+    hearing.played_on(daemon, hearing.FADED_S)

@@ -5,9 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from koed.bench.rig import Sound
+from koed.bench.rig import Rig, Sound
+from tests.rigs import wait_for
 
 WINDOW_S = 0.01
+FADED_S = 0.03
+"""So much after a cut nothing of what was cut sounds any more."""
+
+
+def played_on(daemon: Rig, seconds: float) -> int:
+    """Wait until the output has played so much more, however late its clock is; the frame from
+    which on it did."""
+    mark = daemon.mark()
+    wait_for(lambda: daemon.mark() >= mark + seconds * 48000, 40.0, "the output plays on")
+    return mark
 
 
 def share(pcm: NDArray[np.int16], rate_hz: int, hz: float) -> float:

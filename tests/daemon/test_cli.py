@@ -37,7 +37,7 @@ def koe(daemon: Rig) -> Run:
 
     def run(*arguments: str, code: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*KOE, *arguments], env=environ, input=stdin, capture_output=True, text=True, timeout=30
+            [*KOE, *arguments], env=environ, input=stdin, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == code, done.stderr + done.stdout
         assert "Traceback" not in done.stderr
@@ -119,7 +119,7 @@ def test_a_line_that_waits_says_why(
 
 def test_cancel_takes_a_line_back(koe: Run, watch: Watch) -> None:
     # long enough for three more commands on a machine that has other things to do
-    first = read(koe("say", " ".join([LONG] * 10), "--json"))["utterance"]
+    first = read(koe("say", " ".join([LONG] * 40), "--json"))["utterance"]
     keyed = read(koe("say", LONG, "--key", "k", "--author", "eve", "--json"))["utterance"]
     assert read(koe("cancel", "--key", "k", "--json")) == {"cancelled": [keyed]}
     assert read(koe("cancel", str(first), "--json")) == {"cancelled": [first]}
@@ -140,7 +140,7 @@ def test_watch_prints_what_happens_until_interrupted(daemon: Rig, koe: Run, watc
         line = watching.stdout.readline()
     assert json.loads(line)["event"] == "voice.changed"
     watching.send_signal(signal.SIGINT)
-    assert watching.wait(10) == 0
+    assert watching.wait(40) == 0
     watching.stdout.close()
 
 
@@ -157,7 +157,7 @@ def test_exit_codes(koe: Run, watch: Watch, tmp_path: Path) -> None:
 def test_the_plain_example_speaks(daemon: Rig, watch: Watch) -> None:
     environ = os.environ | {"KOED_RUNTIME_DIR": str(daemon.folder / "run")}
     command = [sys.executable, str(EXAMPLE), "from the example"]
-    out = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30)
+    out = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
     assert "'ok': True" in out.stdout, out.stderr
     finished: Any = watch.wait("utterance.finished")
     assert finished.spoken_s == pytest.approx(CHAR_S * len("from the example"), abs=0.05)

@@ -4,7 +4,6 @@ sink tells what was heard."""
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,15 +14,22 @@ from koed.bench.rig import Rig, Sound, Watch, rig
 from tests.daemon import hearing, witness
 from tests.daemon.conftest import tone
 from tests.daemon.witness import outcome, say
-from tests.rigs import Recorder, SoundServer, sound_server, wait_for
+from tests.rigs import Recorder, SoundServer, Stalls, sound_server, wait_for
 
 LONG = "the unmistakable responsibilities of everybody are heard whatever happens"
+LONGER = f"{LONG} {LONG} {LONG}"
+ENDLESS = " ".join([LONG] * 60)
+"""Sounds until it is cut, however slow the machine is."""
 CHAR_S = 0.0125
 HZ = {"low": 400.0, "high": 1000.0}
+HANGS = {"hang_on": "responsibilities of", "trouble_at_chunk": 16}
+"""In the middle of "everybody", of the second segment; what is left of that then does not hang."""
 PROFILES: dict[str, dict[str, Any]] = {
     "low": tone(400, char_ms=12.5),
     "high": tone(1000, char_ms=12.5),
-    "safe": tone(400, char_ms=12.5) | {"fallback": "human"},
+    # Their worker has not made the whole line when it is killed, however late that is.
+    "slow": tone(400, char_ms=12.5, **HANGS),
+    "safe": tone(400, char_ms=12.5, **HANGS) | {"fallback": "human"},
     "quick": tone(1000, char_ms=1),
     "human": {"engine": "embedded", "lang": "en", "settings": {"voice": "slt"}},
 }
@@ -38,7 +44,7 @@ HARMFUL: dict[str, dict[str, Any]] = {
 }
 CONFIG: dict[str, Any] = {
     "voice": "low",
-    "engine": {"lookahead_s": 0.3, "stall_s": 1.0, "memory_mb": 250, "failover_wait_s": 15.0},
+    "engine": {"lookahead_s": 0.3, "stall_s": 60.0, "memory_mb": 250, "failover_wait_s": 60.0},
 }
 
 
@@ -66,15 +72,16 @@ def watched(daemon: Rig, *engines: str) -> Iterator[Watch]:
     yield watching
     daemon.client.stop()
     watching.close()
+    hearing.played_on(daemon, hearing.FADED_S)
 
 
-def heard(daemon: Rig, since_t: float) -> list[str]:
-    return hearing.order(hearing.voices(daemon.sound(since_t), HZ))
+def heard(daemon: Rig, mark: int) -> list[str]:
+    return hearing.order(hearing.voices(daemon.sound_from(mark), HZ))
 
 
 def normal_line(daemon: Rig, watch: Watch) -> None:
     """After a fault everything is as before."""
-    began = time.monotonic()
+    began = daemon.mark()
     assert outcome(watch, say(daemon, "all is well again", voice="high")) == "finished"
     assert heard(daemon, began) == ["high"]
 
@@ -82,41 +89,50 @@ def normal_line(daemon: Rig, watch: Watch) -> None:
 # --- the worker ----------------------------------------------------------------------------------
 
 
+def kill_in_mid_word(daemon: Rig, watch: Watch, said: int) -> None:
+    """Of "everybody": what the worker was told to hang on is over then."""
+    pid = witness.worker(daemon)
+    wait_for(
+        lambda: witness.told(watch, "utterance.progress", utterance=said, text="everybody"),
+        40.0,
+        "the word begins",
+    )
+    witness.kill(pid)
+
+
 def test_killed_in_mid_word_the_fallback_goes_on(daemon: Rig, watch: Watch) -> None:
-    began = time.monotonic()
+    began = daemon.mark()
     said = say(daemon, LONG, voice="safe")
     after = say(daemon, "the next one", voice="high")
-    watch.wait("utterance.progress", said)
-    witness.kill(witness.worker(daemon))
+    kill_in_mid_word(daemon, watch, said)
     fallback: Any = watch.wait("engine.fallback", said)
     assert (fallback.voice, fallback.fallback) == ("safe", "human")
     down: Any = watch.wait("engine.down")
     assert (down.engine, down.code) == ("tone", "worker_killed")
     assert "SIGKILL" in down.message
     assert outcome(watch, said) == "finished"
-    ended = time.monotonic()
+    ended = daemon.mark()
     assert witness.words(watch, said) == LONG.split()
-    windows = hearing.kinds(daemon.sound(began), HZ["low"])
-    windows = windows[: int((ended - began) / hearing.WINDOW_S)]
+    windows = hearing.kinds(daemon.sound_from(began), HZ["low"])
+    windows = windows[: int((ended - began) / 48000 / hearing.WINDOW_S)]
     tone_s, speech_s = (hearing.seconds(windows, kind) for kind in ("tone", "speech"))
     assert 0.0 < tone_s < 0.7 * CHAR_S * len(LONG)
     assert speech_s > 1.0
     last_tone = len(windows) - windows[::-1].index("tone")
     assert hearing.seconds(windows[:last_tone], "speech") < 0.1  # at most the edges
     assert outcome(watch, after) == "finished"
-    assert heard(daemon, ended - 0.05)[-1] == "high"
+    assert heard(daemon, began)[-1] == "high"
 
 
 def test_killed_in_mid_word_without_a_fallback_it_goes_on_itself(daemon: Rig, watch: Watch) -> None:
-    began = time.monotonic()
-    said, after = say(daemon, LONG), say(daemon, "the next one", voice="high")
-    watch.wait("utterance.progress", said)
-    witness.kill(witness.worker(daemon))
+    began = daemon.mark()
+    said, after = say(daemon, LONG, voice="slow"), say(daemon, "the next one", voice="high")
+    kill_in_mid_word(daemon, watch, said)
     watch.wait("engine.up")
     assert outcome(watch, said) == "finished"
     assert outcome(watch, after) == "finished"
     assert witness.words(watch, said) == LONG.split()
-    windows = hearing.voices(daemon.sound(began), HZ)
+    windows = hearing.voices(daemon.sound_from(began), HZ)
     assert hearing.order(windows) in (["low", "high"], ["low", "low", "high"])
     # what was torn is said again, and nothing is missing
     again_s = hearing.seconds(windows, "low") - CHAR_S * len(LONG)
@@ -142,7 +158,7 @@ def test_killed_before_an_open_line_sounds_none_of_its_text_is_lost(
 def test_overtaken_before_an_open_line_sounds_none_of_its_text_is_lost(
     daemon: Rig, watch: Watch
 ) -> None:
-    watch.wait("utterance.started", say(daemon, "it sounds meanwhile", voice="high"))
+    watch.wait("utterance.started", say(daemon, ENDLESS, voice="high"))
     with daemon.client.open_line() as line:
         line.append(OPEN[:51])  # made ahead from here on
         urgent = say(daemon, "fire", voice="high", priority="urgent")
@@ -166,8 +182,8 @@ def test_a_full_disk_for_the_transcript_is_told_and_disturbs_nobody(daemon: Rig)
     """The trouble came with the first line that ended; before or in this test."""
     watching = witness.watch(daemon)
     normal_line(daemon, watching)
+    wait_for(lambda: not daemon.client.status()["transcript"]["ok"], 40.0, "it is noticed")
     status = daemon.client.status()
-    assert not status["transcript"]["ok"]
     assert status["transcript"]["lost"] > 0
     assert status["counts"]["trouble"] == 1
     watching.close()
@@ -193,7 +209,7 @@ def test_a_profile_with_a_missing_file_is_shown_and_the_others_work(
 
 def test_edits_are_taken_over_while_it_speaks(daemon: Rig, watch: Watch) -> None:
     """New, broken, mended and removed, while a line sounds that does not care."""
-    began = time.monotonic()
+    began = daemon.mark()
     file = daemon.folder / "profiles" / "fresh.yaml"
     text = LONG + " and then it goes on for a while"
     said = say(daemon, text)
@@ -221,7 +237,7 @@ def test_edits_are_taken_over_while_it_speaks(daemon: Rig, watch: Watch) -> None
     wait_for(lambda: len(witness.told(watch, "voice.ready", voice="fresh")) > 1, what="mended")
     assert not voice(daemon, "fresh").error
     assert outcome(watch, say(daemon, "fresh two", voice="fresh")) == "finished"
-    windows = hearing.voices(daemon.sound(began), HZ | {"fresh": 2000.0})
+    windows = hearing.voices(daemon.sound_from(began), HZ | {"fresh": 2000.0})
     assert hearing.order(windows) == ["low", "high", "fresh"]
     assert hearing.seconds(windows, "low") == pytest.approx(CHAR_S * len(text), abs=0.06)
     file.unlink()
@@ -237,7 +253,8 @@ def test_edits_are_taken_over_while_it_speaks(daemon: Rig, watch: Watch) -> None
 @pytest.fixture(scope="module")
 def harmed() -> Iterator[Rig]:
     """Another daemon: a worker is started again the later the more often it was lost."""
-    with rig(CONFIG, HARMFUL) as running:
+    engine = CONFIG["engine"] | {"stall_s": 3.0}
+    with rig(CONFIG | {"engine": engine}, HARMFUL) as running:
         running.wait_ready()
         yield running
 
@@ -258,7 +275,7 @@ def test_a_line_that_kills_its_engine_twice_is_given_up(harmed: Rig, harmed_watc
 
 
 def test_a_fault_in_mid_line_is_mended_by_the_same_voice(harmed: Rig, harmed_watch: Watch) -> None:
-    began, pid = time.monotonic(), witness.worker(harmed)
+    began, pid = harmed.mark(), witness.worker(harmed)
     said = say(harmed, LONG, voice="once")
     retry: Any = harmed_watch.wait("engine.retry", said)
     assert (retry.engine, retry.voice, retry.code) == ("tone", "once", "tone_failed")
@@ -273,7 +290,7 @@ def test_a_fault_in_mid_line_is_mended_by_the_same_voice(harmed: Rig, harmed_wat
 def test_a_fault_that_comes_again_in_mid_line_calls_the_fallback(
     harmed: Rig, harmed_watch: Watch
 ) -> None:
-    began = time.monotonic()
+    began = harmed.mark()
     said = say(harmed, LONG, voice="twice")
     fallback: Any = harmed_watch.wait("engine.fallback", said)
     assert (fallback.voice, fallback.fallback) == ("twice", "high")
@@ -284,15 +301,15 @@ def test_a_fault_that_comes_again_in_mid_line_calls_the_fallback(
 
 
 def test_a_stopped_worker_is_replaced(harmed: Rig, harmed_watch: Watch) -> None:
-    said = say(harmed, LONG)
-    harmed_watch.wait("utterance.progress", said)
     pid = witness.worker(harmed)
+    said = say(harmed, LONGER)
+    harmed_watch.wait("utterance.progress", said)
     witness.kill(pid, signal.SIGSTOP)
     down: Any = harmed_watch.wait("engine.down")
     assert down.code == "worker_stalled"
     assert outcome(harmed_watch, said) == "finished"
-    assert witness.words(harmed_watch, said) == LONG.split()
-    assert not witness.runs(pid)
+    assert witness.words(harmed_watch, said) == LONGER.split()
+    wait_for(lambda: not witness.runs(pid), 40.0, "it is gone")
     normal_line(harmed, harmed_watch)
 
 
@@ -344,6 +361,11 @@ def live_watch(live: Rig) -> Iterator[Watch]:
     watching.close()
 
 
+def underruns(daemon: Rig) -> int:
+    outputs = daemon.client.status()["outputs"].values()
+    return sum(int(output["underruns"]) for output in outputs)
+
+
 def recorded(recorder: Recorder) -> Sound:
     samples = recorder.samples()
     return Sound((samples * 32767).astype("int16"), 0, 48000, 0.0)
@@ -353,13 +375,17 @@ def test_two_outputs_sound_at_once_each_in_its_microphone(
     live: Rig, live_watch: Watch, server: SoundServer
 ) -> None:
     main, side = server.record("koed_mic"), server.record("koed_side_mic")
+    late = underruns(live)
+    live.client.pause()  # until both are there
     lines = [say(live, LONG, voice="low"), say(live, LONG, voice="high")]
+    live.client.resume()
     assert [outcome(live_watch, line) for line in lines] == ["finished", "finished"]
     starts = [live_watch.wait("utterance.started", line) for line in lines]
     assert [start.output for start in starts] == ["main", "side"]  # type: ignore[attr-defined]
     assert abs(starts[0].heard_t - starts[1].heard_t) < CHAR_S * len(LONG) / 2  # type: ignore[attr-defined]
     for recorder, voice_name in ((main, "low"), (side, "high")):
-        length_s = CHAR_S * len(LONG)
+        # what the sound server got too late is lost: some blocks each time
+        length_s = CHAR_S * len(LONG) - 0.05 * (underruns(live) - late)
         wait_for(
             lambda r=recorder, v=voice_name, s=length_s: (
                 hearing.seconds(hearing.voices(recorded(r), HZ), v) > s - 0.1
@@ -372,18 +398,20 @@ def test_two_outputs_sound_at_once_each_in_its_microphone(
 def test_the_sound_server_dies_and_nothing_of_the_queue_is_lost(
     live: Rig, live_watch: Watch, server: SoundServer
 ) -> None:
-    lines = [say(live, LONG), say(live, "the second"), say(live, "the third")]
+    lines = [say(live, LONGER), say(live, "the second"), say(live, "the third")]
     live_watch.wait("utterance.progress", lines[0])
     server.kill()
     lost: Any = live_watch.wait("device.lost")
     assert lost.output in ("main", "side")
+    live.client.pause()  # until somebody listens
     server.start()
-    wait_for(lambda: "koed_mic" in server.names("sources"), what="the microphone")
+    for output in ("main", "side"):
+        wait_for(lambda o=output: witness.told(live_watch, "device.back", output=o), what="back")
     recorder = server.record("koed_mic")
-    wait_for(lambda: len(witness.told(live_watch, "device.back")) == 2, what="both are back")
+    live.client.resume()
     assert [outcome(live_watch, line) for line in lines] == ["finished"] * 3
     assert [witness.words(live_watch, line) for line in lines] == [
-        LONG.split(), ["the", "second"], ["the", "third"],
+        LONGER.split(), ["the", "second"], ["the", "third"],
     ]  # fmt: skip
     wait_for(
         lambda: hearing.seconds(hearing.voices(recorded(recorder), HZ), "low") > CHAR_S * 19,
@@ -395,15 +423,19 @@ def test_our_sink_is_unloaded_and_made_again_and_no_other_sounds(
     live: Rig, live_watch: Watch, server: SoundServer
 ) -> None:
     speakers = server.record("speakers.monitor")
-    said = say(live, LONG)
+    module = server.module_of("koed")
+    said = say(live, LONGER)
     live_watch.wait("utterance.progress", said)
-    server.unload("koed")
-    lost: Any = live_watch.wait("device.lost")
+    with Stalls() as stalls:
+        server.pactl("unload-module", module)
+        lost: Any = live_watch.wait("device.lost")
     assert lost.code in ("sink_unloaded", "stream_moved")
+    live.client.pause()  # until somebody listens
     live_watch.wait("device.back")
     recorder = server.record("koed_mic")
+    live.client.resume()
     assert outcome(live_watch, said) == "finished"
-    assert witness.words(live_watch, said) == LONG.split()
+    assert witness.words(live_watch, said) == LONGER.split()
     wait_for(lambda: recorder.loud_s() > 0.3, what="sound in the new microphone")
     # PulseAudio moves our stream to the default sink with the moment that it holds of it
-    assert speakers.loud_s() < 0.05
+    assert speakers.loud_s() < 0.05 + stalls.worst_s

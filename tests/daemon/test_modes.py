@@ -76,7 +76,7 @@ def test_chat_is_dropped_and_says_so(daemon: Rig, modes: Watch, mode: str) -> No
 def test_the_mode_and_the_mute_are_two_latches(daemon: Rig, modes: Watch, first: str) -> None:
     """Sound comes back only when neither holds, whichever was first to go."""
     client = daemon.client
-    sounding = client.say("this line is cut in the middle of its many many words")
+    sounding = client.say("this line is cut in the middle of its many many words " * 40)
     modes.wait("utterance.started", sounding.utterance)
     client.set_mode("all_muted")
     assert modes.wait("utterance.skipped", sounding.utterance).reason == "mute"  # type: ignore[attr-defined]

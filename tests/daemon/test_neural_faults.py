@@ -47,7 +47,7 @@ def neural(home: Path) -> Iterator[Rig]:
     config = {
         "voice": "babble", "queue": {"line_pause_s": 0.0},
         "text": {"first_segment_chars": 120},
-        "engine": {"lookahead_s": 60.0, "stall_s": 60.0, "failover_wait_s": 60.0},
+        "engine": {"lookahead_s": 60.0, "stall_s": 60.0, "failover_wait_s": 180.0},
     }  # fmt: skip
     profiles = {
         "babble": babble,
@@ -59,7 +59,7 @@ def neural(home: Path) -> Iterator[Rig]:
     for name, profile in profiles.items():
         (home / "profiles" / f"{name}.yaml").write_text(yaml.safe_dump(profile))
     with rig(config, shipped=home / "profiles", environ=environ) as running:
-        running.wait_ready(120.0)
+        running.wait_ready(300.0)
         yield running
 
 
@@ -76,7 +76,7 @@ def struck(neural: Rig, watch: Watch, home: Path, *faults: str, voice: str) -> i
     (home / "fault").write_text("\n".join(faults))
     for _ in range(20):
         said = say(neural, LINE, voice=voice)
-        assert witness.outcome(watch, said, 60.0) == "finished", neural.log()
+        assert witness.outcome(watch, said, 180.0) == "finished", neural.log()
         if len((home / "fault").read_text().split()) < len(faults):
             (home / "fault").write_text("")
             return said
@@ -126,7 +126,7 @@ def test_what_the_guards_refuse_is_made_again_before_it_is_heard(
     before = neural.client.status()["counts"].get("engine.retry", 0)
     (home / "fault").write_text("leak runaway")
     said = say(neural, LINE, voice="strict")
-    assert witness.outcome(watch, said, 60.0) == "finished"
+    assert witness.outcome(watch, said, 180.0) == "finished"
     codes = retries(watch, said)
     assert codes[:2] == ["speech_leak", "speech_runaway"]
     assert witness.words(watch, said) == LINE.split()
@@ -137,7 +137,7 @@ def test_what_stays_wrong_is_spoken_by_the_fallback(neural: Rig, watch: Watch, h
     before = neural.client.status()["counts"].get("engine.fallback", 0)
     (home / "fault").write_text("leak leak leak leak")
     said = say(neural, LINE, voice="strict")
-    assert witness.outcome(watch, said, 60.0) == "finished"
+    assert witness.outcome(watch, said, 180.0) == "finished"
     assert retries(watch, said) == ["speech_leak"] * 3
     fallback: Any = watch.wait("engine.fallback", said)
     assert (fallback.voice, fallback.fallback) == ("strict", "low")
@@ -148,9 +148,9 @@ def test_what_stays_wrong_is_spoken_by_the_fallback(neural: Rig, watch: Watch, h
 
 def test_a_sentence_that_the_voice_cannot_say_costs_no_other(neural: Rig, watch: Watch) -> None:
     said = say(neural, f"{LINE}. привет. {LINE}.", voice="alone")
-    assert witness.outcome(watch, said, 60.0) == "finished"
+    assert witness.outcome(watch, said, 180.0) == "finished"
     assert [word for word in witness.words(watch, said) if word.isascii()] == LINE.split() * 2
     assert "a piece is left out" in neural.log()
     alone = say(neural, "привет", voice="alone")
-    assert witness.outcome(watch, alone, 60.0) == "failed"
+    assert witness.outcome(watch, alone, 180.0) == "failed"
     assert witness.end(watch, alone).code in continuity.UNSPEAKABLE

@@ -19,24 +19,12 @@ from koe.client import Client
 from koe.link import NoDaemon
 from koed.bench.rig import Rig, rig
 from tests.daemon.conftest import LOW
+from tests.rigs import free_port
 
 KOED = [sys.executable, "-m", "koed.cli"]
 
 
-def free_ports() -> int:
-    """The first of three free ports in a row, as our client expects them."""
-    for port in range(20_000, 60_000, 7):
-        with socket.socket() as one, socket.socket() as two, socket.socket() as three:
-            try:
-                for number, opened in enumerate((one, two, three)):
-                    opened.bind(("127.0.0.1", port + number))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no free ports")
-
-
-def until(true: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def until(true: Callable[[], bool], timeout_s: float = 40.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -45,7 +33,7 @@ def until(true: Callable[[], bool], timeout_s: float = 10.0) -> None:
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    return free_ports()
+    return free_port(3)  # control, events, text
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +57,7 @@ def new_key(daemon: Rig, name: str) -> Path:
     return Path(json.loads(made.stdout)["file"])
 
 
-def connect(port: int, keys: Path, timeout_s: float = 5.0) -> Client:
+def connect(port: int, keys: Path, timeout_s: float = 40.0) -> Client:
     return Client(endpoint=f"tcp://127.0.0.1:{port}", keys=keys, timeout_s=timeout_s)
 
 
@@ -103,13 +91,13 @@ def test_everything_works_from_afar(remote: Rig, port: int) -> None:
         until(lambda: client.say("once", wait=True).outcome == "finished" and bool(events.next(0)))
         said = client.say("hello from afar")
         told: list[Any] = []
-        until(lambda: told.append(events.next(1.0)) or told[-1].event == "utterance.finished")  # type: ignore[func-returns-value]
+        until(lambda: told.append(events.next(40.0)) or told[-1].event == "utterance.finished")  # type: ignore[func-returns-value]
         while told[-1].utterance != said.utterance:
-            told.append(events.next(5.0))
+            told.append(events.next(40.0))
         client.push("pushed from afar")
-        queued: Any = next(e for e in iter(lambda: events.next(5.0), None) if hasattr(e, "text"))
+        queued: Any = next(e for e in iter(lambda: events.next(40.0), None) if hasattr(e, "text"))
         while queued.text != "pushed from afar":
-            queued = events.next(5.0)
+            queued = events.next(40.0)
     client.close()
 
 
@@ -149,7 +137,7 @@ def test_a_key_that_is_removed_is_out_even_while_connected(remote: Rig, port: in
     keys, others = new_key(remote, "leaver"), new_key(remote, "stayer")
     remote.client.reload()
     config = ["--config", str(remote.folder / "koed.yaml")]
-    with connect(port, keys, 1.0) as leaver, connect(port, others) as stayer:
+    with connect(port, keys) as leaver, connect(port, others) as stayer:
         events = leaver.events(("utterance.",))
         assert leaver.status()["ready"]
         assert stayer.status()["ready"]
@@ -158,6 +146,7 @@ def test_a_key_that_is_removed_is_out_even_while_connected(remote: Rig, port: in
         subprocess.run([*KOED, "keys", *config, "remove", "leaver"], check=True)
         keys.write_bytes(kept)  # its owner has a copy
         remote.client.reload()
+        leaver.timeout_s = 1.0
         for _ in range(2):  # the connection ends, and there is no way back in
             with pytest.raises(NoDaemon):
                 leaver.status()
@@ -196,7 +185,7 @@ def test_it_does_not_start_where_it_cannot_be_safe(tmp_path: Path, port: int, fa
         env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "KOED_RUNTIME_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     taken.close()
     assert ended.returncode == 1

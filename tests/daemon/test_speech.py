@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import statistics
 import wave
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,11 @@ from koe.client import Client
 from koe.link import Refused
 from koed.bench.rig import Rig, Sound, Watch
 from tests.daemon import hearing
+from tests.rigs import wait_for
 
 LONG = "this line is long enough to be cut or changed in the middle of it"
+ENDLESS = " ".join([LONG] * 40)
+"""Sounds until it is cut, however slow the machine is."""
 CHAR_S = 0.025
 HZ = {"low": 400.0, "high": 1000.0}
 
@@ -24,12 +27,26 @@ def say(daemon: Rig, text: str, **rest: Any) -> int:
     return daemon.client.say(text, **rest).utterance
 
 
-def heard(daemon: Rig, since_t: float) -> list[str]:
-    return hearing.voices(daemon.sound(since_t), HZ)
+def heard(daemon: Rig, mark: int) -> list[str]:
+    return hearing.voices(daemon.sound_from(mark), HZ)
+
+
+def stays_silent(daemon: Rig) -> bool:
+    """From now on, but for the end of a fade."""
+    mark = hearing.played_on(daemon, 0.3)
+    return not hearing.order(heard(daemon, mark + int(hearing.FADED_S * 48000)))
+
+
+def progress(watch: Watch, said: int) -> list[Any]:
+    return [e for e in watch.events if e.event == "utterance.progress" and e.utterance == said]  # type: ignore[attr-defined]
+
+
+def wait_for_words(watch: Watch, said: int, count: int) -> None:
+    wait_for(lambda: len(progress(watch, said)) >= count, 40.0, f"{count} words are heard")
 
 
 def test_a_line_is_heard_for_as_long_as_it_is(daemon: Rig, watch: Watch) -> None:
-    began = time.monotonic()
+    began = daemon.mark()
     text = "twenty characters ok"
     watch.wait("utterance.finished", say(daemon, text))
     assert hearing.order(heard(daemon, began)) == ["low"]
@@ -41,11 +58,11 @@ def test_a_line_is_heard_for_as_long_as_it_is(daemon: Rig, watch: Watch) -> None
 def test_wait_answers_when_it_is_over(daemon: Rig, watch: Watch) -> None:
     result = daemon.client.say("wait for me", wait=True)
     assert (result.outcome, result.reason) == ("finished", "")
-    watch.wait("utterance.finished", result.utterance, timeout_s=1.0)
+    watch.wait("utterance.finished", result.utterance)
 
 
 def test_lines_follow_in_order_each_in_its_own_voice(daemon: Rig, watch: Watch) -> None:
-    began = time.monotonic()
+    began = daemon.mark()
     for voice in ("low", "high", "low"):
         last = say(daemon, "one after another", voice=voice)
     watch.wait("utterance.finished", last)
@@ -53,17 +70,21 @@ def test_lines_follow_in_order_each_in_its_own_voice(daemon: Rig, watch: Watch) 
 
 
 def test_words_are_told_in_order_at_the_time_they_sound(daemon: Rig, watch: Watch) -> None:
-    said = say(daemon, "alpha beta gamma")
+    text = "an alpha of a beta or a gamma"
+    said = say(daemon, text)
     watch.wait("utterance.finished", said)
-    words: list[Any] = [e for e in watch.events if e.event == "utterance.progress"]
+    words = progress(watch, said)
     started: Any = watch.wait("utterance.started", said)
-    assert [word.text for word in words] == ["alpha", "beta", "gamma"]
-    for word in words:
-        assert word.heard_t - started.heard_t == pytest.approx(CHAR_S * word.start, abs=0.03)
+    assert [word.text for word in words] == text.split()
+    # a clock that stands still for a moment puts some off, but not most
+    begins = [word.heard_t - CHAR_S * word.start for word in words]
+    begin = statistics.median(begins)
+    assert statistics.median(abs(each - begin) for each in begins) < 0.01
+    assert min(abs(started.heard_t - each) for each in (begin, begins[0])) < 0.03
 
 
 def test_voice_next_leaves_the_queue_alone(daemon: Rig, watch: Watch) -> None:
-    began = time.monotonic()
+    began = daemon.mark()
     say(daemon, "the first line")
     say(daemon, "the second")
     daemon.client.set_voice("high")
@@ -73,11 +94,14 @@ def test_voice_next_leaves_the_queue_alone(daemon: Rig, watch: Watch) -> None:
 
 
 def test_voice_line_changes_what_waits_but_not_what_sounds(daemon: Rig, watch: Watch) -> None:
-    began = time.monotonic()
-    watch.wait("utterance.started", say(daemon, "the first line"))
+    began = daemon.mark()
+    first = say(daemon, ENDLESS)
+    watch.wait("utterance.started", first)
     last = say(daemon, "the second")
     named = say(daemon, "the third", voice="low")
     daemon.client.set_voice("high", "line")
+    wait_for_words(watch, first, len(progress(watch, first)) + 2)
+    daemon.client.skip()
     watch.wait("utterance.finished", named)
     assert last < named
     assert hearing.order(heard(daemon, began)) == ["low", "high", "low"]
@@ -85,51 +109,47 @@ def test_voice_line_changes_what_waits_but_not_what_sounds(daemon: Rig, watch: W
 
 
 def test_voice_now_changes_in_mid_line_and_loses_nothing(daemon: Rig, watch: Watch) -> None:
-    began = time.monotonic()
-    said = say(daemon, LONG)
-    watch.wait("utterance.started", said)
-    time.sleep(0.3)
+    began = daemon.mark()
+    text = f"{LONG} {LONG}"
+    said = say(daemon, text)
+    wait_for_words(watch, said, 3)
     daemon.client.set_voice("high", "now")
     watch.wait("utterance.finished", said)
     windows = heard(daemon, began)
     assert hearing.order(windows) == ["low", "high"]
     assert hearing.seconds(windows, "low") > 0.2
     total = hearing.seconds(windows, "low") + hearing.seconds(windows, "high")
-    assert total == pytest.approx(CHAR_S * len(LONG), abs=0.12)
+    assert total == pytest.approx(CHAR_S * len(text), abs=0.12)
 
 
 def test_stop_silences_and_forgets(daemon: Rig, watch: Watch) -> None:
-    sounding = say(daemon, LONG)
+    sounding = say(daemon, ENDLESS)
     waiting = say(daemon, "never heard")
     watch.wait("utterance.started", sounding)
     daemon.client.stop()
     skipped: Any = watch.wait("utterance.skipped", sounding)
     dropped: Any = watch.wait("utterance.dropped", waiting)
     assert (skipped.reason, dropped.reason) == ("stop", "stop")
-    time.sleep(0.1)
-    began = time.monotonic()
-    time.sleep(0.3)
-    assert hearing.order(heard(daemon, began)) == []
+    assert stays_silent(daemon)
 
 
 def test_skip_goes_to_the_next_line(daemon: Rig, watch: Watch) -> None:
-    began = time.monotonic()
-    first, second = say(daemon, LONG), say(daemon, "the next one", voice="high")
+    began = daemon.mark()
+    first, second = say(daemon, ENDLESS), say(daemon, "the next one", voice="high")
     watch.wait("utterance.started", first)
     daemon.client.skip()
     watch.wait("utterance.finished", second)
     windows = heard(daemon, began)
     assert hearing.order(windows) == ["low", "high"]
-    assert hearing.seconds(windows, "low") < CHAR_S * len(LONG) / 2
+    assert hearing.seconds(windows, "low") < CHAR_S * len(ENDLESS) / 2
 
 
 def test_pause_holds_and_resume_goes_on_with_nothing_lost(daemon: Rig, watch: Watch) -> None:
-    began = time.monotonic()
+    began = daemon.mark()
     said = say(daemon, "this will be held for a while")
     watch.wait("utterance.started", said)
     daemon.client.pause()
-    time.sleep(0.4)
-    assert hearing.order(heard(daemon, time.monotonic() - 0.25)) == []
+    assert stays_silent(daemon)
     daemon.client.resume()
     watch.wait("utterance.finished", said)
     spoken = hearing.seconds(heard(daemon, began), "low")
@@ -137,49 +157,48 @@ def test_pause_holds_and_resume_goes_on_with_nothing_lost(daemon: Rig, watch: Wa
 
 
 def test_mute_is_latched_and_holds_what_waits(daemon: Rig, watch: Watch) -> None:
-    said = say(daemon, LONG)
+    said = say(daemon, ENDLESS)
     watch.wait("utterance.started", said)
     daemon.client.mute()
     skipped: Any = watch.wait("utterance.skipped", said)
     assert skipped.reason == "mute"
     later = say(daemon, "heard after all", voice="high")
-    time.sleep(0.3)
-    assert hearing.order(heard(daemon, time.monotonic() - 0.2)) == []
-    began = time.monotonic()
+    assert stays_silent(daemon)
+    began = daemon.mark()
     daemon.client.unmute()
     watch.wait("utterance.finished", later)
     assert hearing.order(heard(daemon, began)) == ["high"]
 
 
 def test_urgent_interrupts_and_the_queue_goes_on(daemon: Rig, watch: Watch) -> None:
-    began = time.monotonic()
-    first = say(daemon, LONG)
+    began = daemon.mark()
+    first = say(daemon, ENDLESS)
     second = say(daemon, "next line")
     watch.wait("utterance.started", first)
     urgent = say(daemon, "fire", voice="high", priority="urgent")
     skipped: Any = watch.wait("utterance.skipped", first)
     assert skipped.reason == "urgent"
     watch.wait("utterance.finished", second)
-    watch.wait("utterance.finished", urgent, timeout_s=0.1)
+    watch.wait("utterance.finished", urgent, timeout_s=0.1)  # it came before
     assert hearing.order(heard(daemon, began)) == ["low", "high", "low"]
 
 
 def test_cancel_by_author_silences_what_sounds(daemon: Rig, watch: Watch) -> None:
-    first = say(daemon, LONG, author="eve")
+    first = say(daemon, ENDLESS, author="eve")
     second = say(daemon, "and more", author="eve")
     kept = say(daemon, "kind words", author="bob")
     watch.wait("utterance.started", first)
     assert set(daemon.client.cancel(author="eve")) == {first, second}
     skipped: Any = watch.wait("utterance.skipped", first)
     assert skipped.reason == "cancel"
-    assert LONG.startswith(skipped.heard)
-    assert len(skipped.heard) < len(LONG)
+    assert ENDLESS.startswith(skipped.heard)
+    assert len(skipped.heard) < len(ENDLESS)
     watch.wait("utterance.finished", kept)
     assert not [e for e in watch.events if e.event == "utterance.started" and e.utterance == second]  # type: ignore[attr-defined]
 
 
 def test_cancel_by_utterance_and_key(daemon: Rig, watch: Watch) -> None:
-    watch.wait("utterance.started", say(daemon, LONG))
+    watch.wait("utterance.started", say(daemon, ENDLESS))
     keyed, numbered = say(daemon, "by key", key="k"), say(daemon, "by number")
     assert daemon.client.cancel(key="k") == (keyed,)
     assert daemon.client.cancel(numbered) == (numbered,)
@@ -189,7 +208,7 @@ def test_cancel_by_utterance_and_key(daemon: Rig, watch: Watch) -> None:
 
 
 def test_a_key_replaces_the_waiting_line(daemon: Rig, watch: Watch) -> None:
-    watch.wait("utterance.started", say(daemon, LONG))
+    watch.wait("utterance.started", say(daemon, ENDLESS))
     old = say(daemon, "song one", key="song")
     new = say(daemon, "song two", key="song")
     dropped: Any = watch.wait("utterance.dropped", old)
@@ -198,14 +217,14 @@ def test_a_key_replaces_the_waiting_line(daemon: Rig, watch: Watch) -> None:
 
 
 def test_time_to_live_ends_a_line_that_waits(daemon: Rig, watch: Watch) -> None:
-    watch.wait("utterance.started", say(daemon, LONG))
+    watch.wait("utterance.started", say(daemon, ENDLESS))
     late = say(daemon, "too late", ttl_s=0.2)
     dropped: Any = watch.wait("utterance.dropped", late)
     assert dropped.reason == "expired"
 
 
 def test_open_line_is_spoken_while_it_still_comes(daemon: Rig, watch: Watch) -> None:
-    began = time.monotonic()
+    began = daemon.mark()
     with daemon.client.open_line() as line:
         for piece in ("The first sen", "tence is whole. ", "And the sec"):
             line.append(piece)
@@ -232,14 +251,16 @@ def test_text_socket_speaks_and_tells_what_it_cannot(daemon: Rig, watch: Watch) 
 
 
 def test_a_gap_between_lines_is_the_pause_asked_for(daemon: Rig, watch: Watch) -> None:
-    began = time.monotonic()
-    for _ in range(3):
-        last = say(daemon, "short line")
-    watch.wait("utterance.finished", last)
+    began = daemon.mark()
+    daemon.client.pause()  # until all are there
+    lines = [say(daemon, "short line") for _ in range(3)]
+    daemon.client.resume()
+    ends: list[Any] = [watch.wait("utterance.finished", line) for line in lines]
     windows = heard(daemon, began)
     first, end = windows.index("low"), len(windows) - windows[::-1].index("low")
     silent = windows[first:end].count("") * hearing.WINDOW_S
-    assert silent == pytest.approx(2 * 0.1, abs=0.04)
+    late = sum(end.starved_s for end in ends)
+    assert silent == pytest.approx(2 * 0.1 + late, abs=0.04)
 
 
 def test_refusals_name_their_reason(daemon: Rig, watch: Watch) -> None:
@@ -256,10 +277,10 @@ def test_refusals_name_their_reason(daemon: Rig, watch: Watch) -> None:
 
 
 def test_save_gives_back_what_was_played(daemon: Rig, watch: Watch, tmp_path: Path) -> None:
-    began = time.monotonic()
+    began = daemon.mark()
     watch.wait("utterance.finished", say(daemon, "keep this", voice="high"))
     file = tmp_path / "last.wav"
-    daemon.client.save(file, seconds=time.monotonic() - began)
+    daemon.client.save(file, seconds=(daemon.mark() - began) / 48000)
     with wave.open(str(file)) as saved:
         assert (saved.getframerate(), saved.getnchannels(), saved.getsampwidth()) == (48000, 1, 2)
         pcm = np.frombuffer(saved.readframes(saved.getnframes()), dtype="<i2")

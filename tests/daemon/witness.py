@@ -27,7 +27,7 @@ def say(daemon: Rig, text: str, **rest: Any) -> int:
     return daemon.client.say(text, **rest).utterance
 
 
-def end(watch: Watch, utterance: int, timeout_s: float = 20.0) -> Any:
+def end(watch: Watch, utterance: int, timeout_s: float = 60.0) -> Any:
     """The event that ended a line."""
 
     def find() -> Any:
@@ -43,7 +43,7 @@ def end(watch: Watch, utterance: int, timeout_s: float = 20.0) -> Any:
     return wait_for(find, timeout_s, f"the end of line {utterance}")
 
 
-def outcome(watch: Watch, utterance: int, timeout_s: float = 20.0) -> str:
+def outcome(watch: Watch, utterance: int, timeout_s: float = 60.0) -> str:
     """finished, skipped, dropped or failed."""
     return ENDS[end(watch, utterance, timeout_s).event]
 
@@ -72,7 +72,7 @@ def worker(daemon: Rig, engine: str = "tone") -> int:
         told = daemon.client.status()["engines"][engine]
         return int(told["pid"]) if told["state"] == "up" else 0
 
-    return int(wait_for(find, 20.0, f"engine {engine} is up"))
+    return int(wait_for(find, 120.0, f"engine {engine} is up"))
 
 
 def kill(pid: int, how: signal.Signals = signal.SIGKILL) -> None:

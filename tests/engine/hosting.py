@@ -20,7 +20,7 @@ from koed.engine.base import Capabilities, Job, Mouth, ProfileSpec, Word
 from koed.engine.host import EngineHost
 from koed.engine.link import RemoteEngine
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 @dataclass
@@ -88,12 +88,42 @@ class Diary:
         return np.concatenate(self.pcm[serial])
 
 
+class Clock:
+    """The stage's monotonic seconds. While it is stopped no limit of the stage runs out, however
+    slow the machine is, and it can be set ahead: what follows hangs on nothing but the limit."""
+
+    def __init__(self) -> None:
+        self._ahead_s = 0.0
+        self._stopped_at: float | None = None
+
+    def __call__(self) -> float:
+        real = time.monotonic() if self._stopped_at is None else self._stopped_at
+        return real + self._ahead_s
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped_at is not None
+
+    def stop(self) -> None:
+        self._stopped_at = time.monotonic()
+
+    def go(self) -> None:
+        """On from where it was stopped."""
+        now = self()
+        self._stopped_at = None
+        self._ahead_s = now - time.monotonic()
+
+    def skip(self, seconds: float) -> None:
+        self._ahead_s += seconds
+
+
 class Theatre:
     """A host, its diary, and the loop that the stage would run."""
 
-    def __init__(self, host: EngineHost, diary: Diary) -> None:
+    def __init__(self, host: EngineHost, diary: Diary, clock: Clock) -> None:
         self.host = host
         self.diary = diary
+        self.clock = clock
         self._next = 0.0
         self._poller = zmq.Poller()
 
@@ -104,11 +134,11 @@ class Theatre:
 
     def turn(self, wait_s: float = 0.05) -> None:
         """One turn of the poll loop."""
-        timeout_s = max(0.0, min(wait_s, self._next - time.monotonic()))
-        if self._poller.poll(timeout_s * 1000):
+        timeout_s = wait_s if self.clock.stopped else min(wait_s, self._next - self.clock())
+        if self._poller.poll(max(0.0, timeout_s) * 1000):
             self.host.receive()
-        if time.monotonic() >= self._next:
-            self._next = self.host.tick(time.monotonic())
+        if self.clock.stopped or self.clock() >= self._next:
+            self._next = self.host.tick(self.clock())
 
     def until(self, condition: Callable[[], Any], deadline_s: float = DEADLINE_S) -> float:
         """Turn until ``condition``; gives the seconds that it took."""
@@ -138,13 +168,13 @@ def theatre(
 ) -> Iterator[Theatre]:  # fmt: skip
     """A host that is started by the test and stopped at its end."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    diary = Diary()
+    diary, clock = Diary(), Clock()
     host = EngineHost(
         engine, engine, context, folder / "run", EngineConfig(**config), diary, remote=remote,
-        cache_dir=folder / "cache" if cache else None,
+        cache_dir=folder / "cache" if cache else None, clock=clock,
     )  # fmt: skip
     try:
-        yield Theatre(host, diary)
+        yield Theatre(host, diary, clock)
     finally:
         host.stop(deadline_s=1.0)
         context.destroy(linger=0)
@@ -169,5 +199,12 @@ def is_alive(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as file:
             return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it was reaped while we read
         return False
+
+
+def wait_until_dead(pid: int) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while is_alive(pid):
+        assert time.monotonic() < deadline, f"process {pid} is still there"
+        time.sleep(0.02)

@@ -8,13 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zmq
-from hosting import Theatre, job, kill_if_alive, theatre, voice
+from hosting import DEADLINE_S, Theatre, job, kill_if_alive, theatre, voice
 
 from koed import keys
 from koed.engine import link
@@ -23,10 +22,13 @@ from koed.engine.link import RemoteEngine
 WORKER = [sys.executable, "-m", "koed.engine.worker", "--engine", "tone"]
 
 
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+def reserved() -> socket.socket:
+    """A port that nobody else gets while this is open; who names it (ZeroMQ does so with
+    SO_REUSEADDR) can listen there, as often as wanted."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind(("127.0.0.1", 0))
+    return made
 
 
 class Elsewhere:
@@ -35,7 +37,8 @@ class Elsewhere:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.keys = folder / "keys"
-        self.address = free_address()
+        self.port = reserved()
+        self.address = f"tcp://127.0.0.1:{self.port.getsockname()[1]}"
         self.process: subprocess.Popen[bytes] | None = None
         self.admit("stage")
 
@@ -54,11 +57,15 @@ class Elsewhere:
         self.process = subprocess.Popen(command, stderr=log, stdout=log)
         log.close()
 
+    def listens(self) -> bool:
+        with socket.socket() as guest:
+            return guest.connect_ex(self.port.getsockname()) == 0
+
     def end(self, how: signal.Signals = signal.SIGKILL) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
         self.process.send_signal(how)
-        return self.process.wait(10)
+        return self.process.wait(DEADLINE_S)
 
     def log(self) -> str:
         return (self.folder / "worker.log").read_text()
@@ -70,7 +77,8 @@ def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
     yield machine
     if machine.process is not None:
         kill_if_alive(machine.process.pid)
-        machine.process.wait(10)
+        machine.process.wait(DEADLINE_S)
+    machine.port.close()
 
 
 @contextlib.contextmanager
@@ -104,6 +112,7 @@ def test_it_comes_back_after_the_worker_was_away(elsewhere: Elsewhere, tmp_path:
         stage.until_up()
         stage.host.speak(job(1, key, "a long line " * 10))
         stage.until(lambda: 1 in stage.diary.pcm)
+        stage.diary.downs.clear()  # told if the worker took seconds to begin
         elsewhere.end()
         noticed_s = stage.until(lambda: stage.diary.downs)
         assert noticed_s < 10.0
@@ -120,14 +129,17 @@ def test_a_cable_that_is_pulled_is_noticed_by_the_silence(
     elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
     elsewhere.start()
-    with stage_of(elsewhere, tmp_path, stall_s=0.8) as (stage, key):
+    with stage_of(elsewhere, tmp_path, stall_s=20.0) as (stage, key):
         stage.until_up()
         assert elsewhere.process is not None
         stage.host.speak(job(9, key, "until all credit is used " * 10))
         stage.until(lambda: stage.diary.heard_s(9) >= 1.5)
+        stage.diary.downs.clear()  # told if the worker took seconds to begin
         elsewhere.process.send_signal(signal.SIGSTOP)  # the connection stands, nothing comes
-        stage.until(lambda: stage.diary.downs)
-        assert stage.diary.downs[0][:2] == ("worker_unreachable", "no sign of life for 0.8 s")
+        while not stage.diary.downs:
+            stage.clock.skip(0.5)  # the seconds of its patience, which nobody needs to wait for
+            stage.turn()
+        assert stage.diary.downs[0][:2] == ("worker_unreachable", "no sign of life for 20 s")
         elsewhere.process.send_signal(signal.SIGCONT)
         stage.until_up(times=2)
         stage.host.speak(job(1, key))
@@ -141,11 +153,14 @@ def test_an_unknown_key_gets_no_answer(elsewhere: Elsewhere, tmp_path: Path) -> 
     mixed = RemoteEngine(known.address, known.server_public, foreign.client_public,
                          foreign.client_secret)  # fmt: skip
     with theatre(tmp_path, remote=mixed) as stage:
+        stage.clock.stop()  # it has as long as it needs to answer
         stage.host.prepare(voice("hana"))
         stage.start()
         stage.until(lambda: stage.diary.downs)
         assert stage.diary.downs[0][0] == "worker_unreachable"
         assert "does not know this machine's key" in stage.diary.downs[0][1]
+        stage.clock.skip(0.5)  # it tries again
+        stage.until(lambda: stage.host.restarts == 1)
         stage.settle(0.5)
         assert stage.diary.ups == []
         assert len(stage.diary.downs) == 1
@@ -188,8 +203,10 @@ def test_a_second_stage_is_refused_until_the_first_has_left(
         key = second.host.prepare(voice("rin"))
         with stage_of(elsewhere, tmp_path / "a") as (first, _):
             first.until_up()
+            first.diary.downs.clear()  # told if the worker took seconds to begin
             second.start()
-            second.until(lambda: second.diary.downs)
+            # Both turn: a worker does not wait for a stage that says nothing for seconds.
+            second.until(lambda: first.turn(0.0) or second.diary.downs)
             assert "serves another stage" in second.diary.downs[0][1]
             first.settle(0.3)
             assert first.diary.downs == []
@@ -202,10 +219,11 @@ def test_a_hung_engine_elsewhere_starts_over_by_itself(
     elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
     elsewhere.start("--stuck-s=0.6")
-    with theatre(tmp_path, remote=elsewhere.remote(), stall_s=1.0) as stage:
+    with theatre(tmp_path, remote=elsewhere.remote(), stall_s=20.0) as stage:
         key = stage.host.prepare(voice("hana", hang_on="tar"))
         stage.start()
         stage.until_up()
+        stage.diary.downs.clear()  # told if the worker took seconds to begin
         stage.host.speak(job(1, key, "tar pit"))
         stage.until(lambda: stage.diary.downs)
         assert stage.diary.downs[0][3] == [1]
@@ -234,16 +252,14 @@ def test_another_version_of_the_wire_is_refused_in_words(
     ],
 )
 def test_a_worker_says_what_it_needs(arguments: list[str], status: int, words: str) -> None:
-    done = subprocess.run([*WORKER, *arguments], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([*WORKER, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == status
     assert words in done.stderr
 
 
 def test_a_worker_of_a_stage_that_is_gone_does_not_begin(tmp_path: Path) -> None:
-    began = time.monotonic()
-    done = subprocess.run(
+    done = subprocess.run(  # one that begins runs for ever
         [*WORKER, "--connect", f"ipc://{tmp_path}/x", "--identity=1", f"--parent={os.getppid()}"],
-        capture_output=True, text=True, timeout=30,
+        capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0
-    assert time.monotonic() - began < 20

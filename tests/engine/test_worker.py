@@ -375,5 +375,5 @@ def test_close_ends_the_wait_of_the_synthesis_thread() -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     lanes.close()
-    thread.join(timeout=10.0)
+    thread.join(timeout=40.0)
     assert seen == ["closing"]

@@ -19,5 +19,5 @@ def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
 
 @pytest.fixture
 def client(daemon: FakeDaemon) -> Iterator[Client]:
-    with Client(daemon.directory) as koed:
+    with Client(daemon.directory, timeout_s=40) as koed:
         yield koed

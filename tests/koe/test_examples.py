@@ -24,7 +24,7 @@ def environment(daemon: FakeDaemon) -> dict[str, str]:
 
 def test_plain_python(daemon: FakeDaemon, environment: dict[str, str]) -> None:
     command = [sys.executable, str(EXAMPLES / "plain_python.py"), "声"]
-    out = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert "'ok': True" in out.stdout, out.stderr
     assert daemon.requests == [protocol.Say(id=1, text="声")]
 

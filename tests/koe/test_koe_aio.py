@@ -22,14 +22,14 @@ def play(script: Callable[[AsyncClient], Coroutine[Any, Any, None]], directory: 
     """Run ``script`` with a client, under a limit."""
 
     async def scene() -> None:
-        async with asyncio.timeout(40), AsyncClient(directory, timeout_s=30) as client:
+        async with asyncio.timeout(120), AsyncClient(directory, timeout_s=40) as client:
             await script(client)
 
     asyncio.run(scene())
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not condition():
             await asyncio.sleep(0.002)
 
@@ -84,8 +84,10 @@ def test_tasks_share_a_client_and_replies_come_in_any_order(
 
 def test_a_cancelled_wait_leaves_nothing_behind(daemon: FakeDaemon, tmp_path: Path) -> None:
     async def script(c: AsyncClient) -> None:
+        wait = asyncio.create_task(c.say("long", wait=True))
+        await until(lambda: daemon.requests)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(c.say("long", wait=True), 0.1)
+            await asyncio.wait_for(wait, 0.1)
         daemon.finish(1)
         assert (await c.say("next")).utterance == 2
 

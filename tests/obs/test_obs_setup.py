@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from koed.obs.setup import Source, Studio
 KINDS = ("image_source", "pulse_input_capture", "text_ft2_source_v2")
 DESKTOP = Source("Desktop Audio", "pulse_output_capture", device="default")
 EMPTY = Studio(KINDS, (DESKTOP,), {"Talk": frozenset(), "Game": frozenset()}, "Talk", 1280, 720)
+PATIENCE_S = 40.0
 AUDIO = Source("koed voice", "pulse_input_capture", "audio main", "koed_mic")
 CAPTION = Source("koed caption", "text_ft2_source_v2", "caption main")
 
@@ -169,7 +171,8 @@ def drawn(link: Link, scene: str, source: str, text: str) -> float:
     """Height in pixels of a text that OBS draws, within the picture; 0 = none."""
     link.call("SetInputSettings", inputName=source, inputSettings={"text": text}, overlay=True)
     item = link.call("GetSceneItemId", sceneName=scene, sourceName=source)["sceneItemId"]
-    for _ in range(100):
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
         place = link.call("GetSceneItemTransform", sceneName=scene, sceneItemId=item)
         place = place["sceneItemTransform"]
         if place["height"] and place["positionY"] - place["height"] >= 0:

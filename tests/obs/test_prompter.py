@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import itertools
+import textwrap
 from typing import Any
 
 import pytest
@@ -16,19 +16,19 @@ from koed.obs.figures import Figures
 from koed.obs.link import Link
 from koed.obs.looks import CaptionConfig, LookConfig
 from koed.obs.prompter import Board, colour_settings
+from tests.rigs import wait_for
 
 CAPTION, HEAD, SLOW_HEAD = "koed caption", "low's head", "high's head"
-LONG = "one two three four five six seven eight nine ten eleven twelve"
+WIDTH = 20
+WORDS = ["one", "two", "three", *map("".join, itertools.product(("ka", "se", "mi", "to", "lu"),
+         ("ra", "ne", "bi", "do", "fu", "ga", "ve", "zo")))]  # fmt: skip
+LONG = " ".join(WORDS)
+"""13 seconds: it is always ended by somebody, however late."""
+SHORT = "a line that is seen for some seconds and then ends by itself"
+PATIENCE_S = 40.0
 TONE = {"engine": "tone", "lang": "en", "settings": {"char_ms": 60}}
 PROFILES = {"low": TONE, "high": TONE}
 COLOUR = "#ff8000"
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + 15.0
-    while not condition():
-        assert time.monotonic() < deadline, f"not within 15 s: {what}"
-        time.sleep(0.02)
 
 
 class Picture:
@@ -77,7 +77,7 @@ def test_what_is_seen_follows_what_is_heard() -> None:
             "voice": "low",
             "obs": obs.config()
             | {
-                "captions": {"main": {"linger_s": 0.2, "width": 20}},
+                "captions": {"main": {"linger_s": 0.5, "width": WIDTH}},
                 "voices": {
                     "low": {"figure": HEAD, "colour": COLOUR, "figure_linger_s": 0.0},
                     "high": {"figure": SLOW_HEAD, "figure_linger_s": 60.0},
@@ -86,35 +86,44 @@ def test_what_is_seen_follows_what_is_heard() -> None:
         }
         with rig(config, PROFILES, environ=obs.koed_environ()) as running:
             running.wait_ready()
-            wait_for(picture.empty, "what was left behind is cleared away")
+            wait_for(picture.empty, PATIENCE_S, "what was left behind is cleared away")
             _speaks_and_is_stopped(running, picture)
             _ends_by_itself(running, picture)
             _is_placed_elsewhere(running, picture)
             running.client.say(LONG)
-            wait_for(lambda: "one" in picture.text, "a caption")
+            wait_for(lambda: picture.text, PATIENCE_S, "a caption")
             assert picture.head("Talk", SLOW_HEAD), "it lingers"
-        assert picture.empty(), "nothing stays when koed ends in mid-line"
+        wait_for(picture.empty, PATIENCE_S, "nothing stays when koed ends in mid-line")
         assert not picture.head("Talk", SLOW_HEAD)
 
 
 def _speaks_and_is_stopped(running: Rig, picture: Picture) -> None:
+    seen: list[str] = []
+
+    def grows() -> bool:
+        seen.append(picture.text)
+        return len(set(seen)) > 3 and "\n" in seen[-1]
+
     running.client.say(LONG)
-    wait_for(lambda: picture.text == "one two", "word by word")
+    wait_for(grows, PATIENCE_S, "word by word, wrapped to the width")
     assert picture.head("Talk")
     assert picture.head("Game"), "in every scene"
     assert picture.settings["color1"] == 0xFF0080FF, "0xAABBGGRR"
-    wait_for(lambda: picture.text.endswith("\nfive"), "wrapped to the width")
     running.client.stop()
-    wait_for(picture.empty, "stopped")
+    wait_for(picture.empty, PATIENCE_S, "stopped")
+    shown = [textwrap.wrap(" ".join(WORDS[:number]), WIDTH)[-2:] for number in range(len(WORDS))]
+    places = [shown.index(text.split("\n") if text else []) for text in seen]
+    assert places == sorted(places)
 
 
 def _ends_by_itself(running: Rig, picture: Picture) -> None:
-    running.client.say("short", voice="high")
-    wait_for(lambda: picture.text == "short", "the caption of another voice")
+    running.client.say(SHORT, voice="high")
+    text = wait_for(lambda: picture.text, PATIENCE_S, "the caption of another voice")
+    assert text.replace("\n", " ") in SHORT
     assert not picture.head("Talk"), "it has another figure"
-    assert picture.head("Talk", SLOW_HEAD)
+    wait_for(lambda: picture.head("Talk", SLOW_HEAD), PATIENCE_S, "its own")
     assert picture.settings["color1"] == 0xFFFFFFFF, "white, since another voice has a colour"
-    wait_for(picture.empty, "silence")
+    wait_for(picture.empty, PATIENCE_S, "silence")
 
 
 def _is_placed_elsewhere(running: Rig, picture: Picture) -> None:
@@ -124,12 +133,13 @@ def _is_placed_elsewhere(running: Rig, picture: Picture) -> None:
     where = {"sceneName": "New", "sceneItemId": item["sceneItemId"]}
     wait_for(
         lambda: not picture.link.call("GetSceneItemEnabled", **where)["sceneItemEnabled"],
+        PATIENCE_S,
         "the new one is hidden like the others",
     )
     running.client.say(LONG)
-    wait_for(lambda: picture.head("New"), "and shown")
+    wait_for(lambda: picture.head("New"), PATIENCE_S, "and shown")
     running.client.stop()
-    wait_for(lambda: picture.empty() and not picture.head("New"), "and hidden")
+    wait_for(lambda: picture.empty() and not picture.head("New"), PATIENCE_S, "and hidden")
 
 
 # --- how often -------------------------------------------------------------------------------

@@ -86,10 +86,12 @@ def test_the_scene_decides_whose_voice_it_is(daemon: Rig, link: Link, told: Foll
 
 
 def test_lines_that_wait_change_with_the_scene(daemon: Rig, link: Link, told: Follower) -> None:
-    daemon.client.say("a long line that takes its time, and then some more of it to be sure")
+    daemon.client.say(" ".join(["a long line that takes its time, and then some more of it"] * 20))
     waiting = daemon.client.say("what waits")
     assert waiting.voice == "low"
     switch(link, "Game one")  # when: line
+    told.next("voice.changed", voice="high")
+    daemon.client.skip()
     assert told.next("utterance.started", utterance=waiting.utterance).voice == "high"
 
 
@@ -230,7 +232,9 @@ def test_requests_through_obs_and_news_from_koed(
         # what koed tells comes back to koed as well, and is no request
         link.call("BroadcastCustomEvent", eventData={"koed_event": {"op": "say", "text": "echo"}})
         ask({"op": "say", "text": "last", "id": "z"})
-        news("utterance.finished", utterance=news("reply", id="z")["result"]["utterance"])
+        last = news("reply", id="z")["result"]["utterance"]
+        news("utterance.finished", utterance=last)
+    told.next("utterance.finished", utterance=last)
     assert [e.text for e in told.seen("utterance.started")] == ["héllo 声", "last"]
 
 

@@ -276,7 +276,8 @@ def test_time_is_linear(unit: str) -> None:
 
     seconds(500)
     small = min(seconds(5_000) for _ in range(2))
-    assert seconds(40_000) < 24 * small + 0.1
+    # The least of three, as a machine that stands still may count that as our time.
+    assert any(seconds(40_000) < 24 * small + 0.1 for _ in range(3))
 
 
 @QUICK

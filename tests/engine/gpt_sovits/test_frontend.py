@@ -135,7 +135,7 @@ def test_only_the_spoken_languages_libraries_are_loaded() -> None:
         [sys.executable, "-c", program, json.dumps([sentences, known])],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     want: list[set[str]] = [set()]

@@ -327,7 +327,7 @@ assert cli.main(["models", "--folder", folder, "import", *pair]) == 0
 assert cli.main(["models", "--folder", folder, "list"]) == 0
 assert cli.main(["models", "--folder", folder, "remove", "s2g2333k"]) == 0
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_where_the_folder_is() -> None:
