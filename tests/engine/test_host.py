@@ -191,6 +191,9 @@ def test_our_own_delay_is_not_taken_for_a_stall(tmp_path: Path) -> None:
         os.kill(stage.host.pid, signal.SIGSTOP)
         stage.settle(0.1)
         stage.clock.skip(1.2)  # the whole machine was held up, and we are the first to go on
+        assert stage.host._crew is not None
+        stage.host._crew.wake()  # as by a line that the worker printed
+        stage.host.receive()
         stage.turn()
         assert stage.diary.downs == []
         os.kill(stage.host.pid, signal.SIGCONT)

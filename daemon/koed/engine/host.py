@@ -193,6 +193,7 @@ class EngineHost:
         crew, now = self._crew, self._clock()
         if crew is None:
             return
+        self._excuse_if_late(crew, now)
         for peer, failure in crew.disconnected(now):
             self._give_up(crew, peer, failure, now)
         for peer, message, pcm in crew.messages(now):
@@ -207,8 +208,7 @@ class EngineHost:
         crew = self._crew
         if crew is None:
             return now + TICK_S
-        if now - self._ticked > LATE_S:
-            crew.excuse(now)
+        self._excuse_if_late(crew, now)
         self._ticked = now
         self.receive()
         crew.look(now)
@@ -218,6 +218,11 @@ class EngineHost:
         crew.keep_contact(now)
         self._plan_swap(crew, now)
         return min(now + TICK_S, self._retry_at) if crew.active is None else now + TICK_S
+
+    def _excuse_if_late(self, crew: Crew, now: float) -> None:
+        """Before anybody is judged."""
+        if now - self._ticked > LATE_S:
+            crew.excuse(now)
 
     # --- messages ----------------------------------------------------------------------------
 

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 OWNER_S = 3.0
 """A listening worker may be taken over by another stage after so long a silence of its own."""
+LATE_S = 1.0
+"""If our own beat came so late, the whole process stood still (a machine that was suspended or is
+out of breath), and neither the engine's nor the stage's silence of that time means anything."""
 LOG_LINES_PER_BEAT = 20
 """A worker that logs in a loop must not drown the stage."""
 
@@ -37,6 +40,8 @@ class Pulse:
     def __init__(self) -> None:
         self.progress = 0
         self._doing: tuple[str, int, float] = ("warming", 0, time.monotonic())
+        self._stood_still: tuple[float, float] = (0.0, 0.0)
+        """Until when, and for how long; written by the I/O thread."""
 
     def begin(self, state: str, serial: int = 0) -> None:
         self._doing = (state, serial, time.monotonic())
@@ -45,10 +50,19 @@ class Pulse:
         self.progress += 1
         self._doing = ("idle", 0, 0.0)
 
-    def read(self) -> tuple[str, int, float]:
-        """State, serial and seconds since the step began."""
+    def excuse(self, now: float, seconds: float) -> None:
+        """The process stood still until ``now``: nothing could be done in these seconds."""
+        since, (before, others_s) = self._doing[2], self._stood_still
+        self._stood_still = (now, seconds + (others_s if before > since else 0.0))
+
+    def read(self, now: float) -> tuple[str, int, float]:
+        """State, serial and seconds since the step began in which something could be done."""
         state, serial, since = self._doing
-        return state, serial, time.monotonic() - since if state != "idle" else 0.0
+        if state == "idle":
+            return state, serial, 0.0
+        until, still_s = self._stood_still
+        quiet_s = now - since - (still_s if until > since else 0.0)
+        return state, serial, max(0.0, quiet_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +146,17 @@ class Porter:
         beat_at = time.monotonic() + link.BEAT_S
         while True:
             poller.poll(max(0, round((beat_at - time.monotonic()) * 1000)))
+            now = time.monotonic()  # of all this turn: who stands still in it is late in the next
+            if now - beat_at > LATE_S:
+                self._pulse.excuse(now, now - beat_at)
+                self._owner_heard = now
             if self._gate is not None:
                 self._gate.answer()
             self._empty_outbox()
             self._read_socket()
-            if time.monotonic() >= beat_at:
-                beat_at = time.monotonic() + link.BEAT_S
-                self._beat()
+            if now >= beat_at:
+                beat_at = now + link.BEAT_S
+                self._beat(now)
             if self._ended and not self._outbox:
                 return
 
@@ -230,12 +248,12 @@ class Porter:
             self._ended = True
             self._lanes.close()
 
-    def _beat(self) -> None:
-        state, serial, quiet_s = self._pulse.read()
+    def _beat(self, now: float) -> None:
+        state, serial, quiet_s = self._pulse.read(now)
         self._log_lines = 0
         beat = link.Beat(rss_mb(), state, serial, self._pulse.progress, quiet_s * 1000)
         self._send(self._session, beat, None)
-        if self._listening and self._owner and time.monotonic() - self._owner_heard > OWNER_S:
+        if self._listening and self._owner and now - self._owner_heard > OWNER_S:
             self._release(f"its stage was not heard for {OWNER_S:.0f} s")
         if self._stuck is not None and state == "speaking" and 0 < self._stuck_s < quiet_s:
             self._stuck()

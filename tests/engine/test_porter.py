@@ -1,0 +1,106 @@
+"""The worker's I/O thread, when its process has stood still."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+import zmq
+
+from koed.engine import link, porter
+from koed.engine.lanes import Lanes
+from koed.engine.porter import OWNER_S, Porter, Pulse
+
+STOOD_STILL_S = 30.0
+
+
+class Clock:
+    """The real one, set forward by what a machine slept."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(porter, "time", made)
+    return made
+
+
+class Stage:
+    """The other end of a listening worker; ``lost``: jobs died because it was not heard."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.pulse = Pulse()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        inside, self._socket = self._context.socket(zmq.ROUTER), self._context.socket(zmq.DEALER)
+        port = inside.bind_to_random_port("tcp://127.0.0.1")
+        self._socket.connect(f"tcp://127.0.0.1:{port}")
+        self._porter = Porter(inside, Lanes(), self.pulse)
+        self._thread = threading.Thread(target=self._porter.run)
+        self._thread.start()
+        self.say(link.Hello(link.VERSION))
+
+    def say(self, message: link.Message) -> None:
+        self._socket.send(link.encode(1, message))
+
+    def beat(self) -> link.Beat:
+        """The next one."""
+        while True:
+            assert self._socket.poll(40_000), "no beat comes"
+            _, message = link.decode(self._socket.recv())
+            if isinstance(message, link.Beat):
+                return message
+
+    def close(self) -> None:
+        self._porter.end()
+        self._thread.join()
+        self._context.destroy(linger=0)
+
+
+@pytest.fixture
+def stage(clock: Clock) -> Iterator[Stage]:
+    made = Stage(clock)
+    yield made
+    made.close()
+
+
+def test_a_process_that_stood_still_was_not_stuck_in_its_job(stage: Stage, clock: Clock) -> None:
+    stage.beat()
+    stage.pulse.begin("speaking", 7)
+    clock.ahead_s += STOOD_STILL_S
+    beat = stage.beat()
+    assert (beat.state, beat.serial) == ("speaking", 7)
+    assert beat.quiet_ms < 1000 * STOOD_STILL_S / 2
+    clock.ahead_s += STOOD_STILL_S  # twice in one job
+    assert stage.beat().quiet_ms < 1000 * STOOD_STILL_S / 2
+
+
+def test_only_the_time_of_its_own_step_is_excused(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(porter, "time", SimpleNamespace(monotonic=lambda: now))
+    pulse = Pulse()
+    pulse.begin("speaking", 7)
+    pulse.excuse(now + 10.0, 9.0)
+    pulse.excuse(now + 20.0, 5.0)
+    assert pulse.read(now + 24.0) == ("speaking", 7, 10.0)
+    pulse.end()
+    assert pulse.read(now + 25.0) == ("idle", 0, 0.0)
+    now = 130.0
+    pulse.begin("speaking", 8)
+    assert pulse.read(now + 24.0) == ("speaking", 8, 24.0)
+    assert pulse.read(now - 1.0) == ("speaking", 8, 0.0), "asked a moment before it began"
+
+
+def test_nobody_takes_a_worker_over_because_it_stood_still(stage: Stage, clock: Clock) -> None:
+    stage.beat()
+    clock.ahead_s += OWNER_S + STOOD_STILL_S
+    stage.beat()
+    stage.say(link.Ping())
+    stage.beat()  # to nobody, if the stage had lost it
