@@ -113,7 +113,8 @@ TABLE = {
     "koed.notify": May(),
     "koed.runtime": May(VALUES),
     "koed.transcript": May(VALUES),
-    "koed.server": May(VALUES, "zmq"),
+    "koed.gate": May(third="zmq"),
+    "koed.server": May(VALUES + " koed.gate", "zmq"),
     # what decides
     "koed.speaker": May("koed.errors koed.events"),
     "koed.text": May("koed.text koed.errors koed.config", "emoji"),
@@ -149,7 +150,8 @@ TABLE = {
     # engines: the stage's side and the worker's
     "koed.engine": May("koed.engine koed.errors koed.events koed.config", "numpy msgpack zmq"),
     "koed.engine.base": May(third="numpy msgpack"),
-    "koed.engine.gate": May("koed.engine koed.errors koed.keys", "zmq"),
+    "koed.engine.porter": May("koed.engine koed.errors koed.gate", "zmq"),
+    "koed.engine.worker": May("koed.engine koed.errors koed.gate koed.keys", "numpy zmq"),
     "koed.engine.tone": May("koed.engine koed.errors", "numpy"),
     "koed.engine.embedded": May("koed.engine koed.errors", "numpy soxr pyopenjtalk"),
     "koed.engine.gpt_sovits": May("koed.engine koed.errors", NEURAL + " soxr"),

@@ -104,6 +104,7 @@ def prepare(socket: zmq.Socket[Any], address: Address) -> None:
     socket.heartbeat_ivl = 2000  # ms; a hung daemon or a pulled cable counts as gone
     socket.heartbeat_timeout = 6000
     if address.keys is not None:
+        socket.handshake_ivl = 3000  # ms; who is not let in hears nothing, and tries again
         socket.curve_publickey = address.keys.public
         socket.curve_secretkey = address.keys.secret
         socket.curve_serverkey = address.keys.server

@@ -34,6 +34,7 @@ from koe.protocol import (
 )
 from koed.config import ServerConfig
 from koed.errors import ConfigError, KoedError
+from koed.gate import Gate
 
 log = logging.getLogger(__name__)
 
@@ -76,16 +77,6 @@ class Door:
     sockets: list[zmq.Socket[bytes]] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class GuestList:
-    """The public keys (Z85) that are admitted; asked by the gate for each new connection."""
-
-    keys: frozenset[bytes] = frozenset()
-
-    def callback(self, _domain: str, key: bytes) -> bool:
-        return key in self.keys
-
-
 class Server:
     """Owns the sockets; `bind` after construction, `receive` when the poller says so."""
 
@@ -96,9 +87,9 @@ class Server:
         self._text = Door(zmq.PULL, "text", config.tcp_text)
         self._events = Door(zmq.PUB, "events", config.tcp_events)
         self._doors = (self._control, self._text, self._events)
-        self._gate: zmq.auth.Authenticator | None = None
-        self._guests = GuestList()
-        self._server_keys: tuple[bytes, bytes] | None = None
+        self._gate: Gate | None = None
+        self._guests: frozenset[str] = frozenset()
+        """The public keys that are admitted."""
         self._stale = False
         """Somebody is connected whose key was taken away."""
 
@@ -122,31 +113,23 @@ class Server:
                 f"{over_tcp[0]} is configured but there are no keys",
                 "make a pair with: koed keys new NAME",
             )
-        self._server_keys = server_keys
-        self._gate = zmq.auth.Authenticator(self._context, log=log)
-        self._gate.start()
-        self._gate.configure_curve_callback("koed", self._guests)
+        self._gate = Gate(self._context, server_keys, lambda key: key in self._guests)
         self.readmit(clients)
         self._bind_tcp()
 
     def _bind_tcp(self) -> None:
         for door in self._doors:
             if door.tcp and len(door.sockets) == 1:
-                door.sockets.append(self._bound(door.kind, door.tcp, self._server_keys))
+                door.sockets.append(self._bound(door.kind, door.tcp, self._gate))
 
-    def _bound(
-        self, kind: int, address: str, keys: tuple[bytes, bytes] | None
-    ) -> zmq.Socket[bytes]:
+    def _bound(self, kind: int, address: str, gate: Gate | None) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         socket.setsockopt(zmq.LINGER, 100)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
         socket.setsockopt(zmq.RCVHWM, REQUESTS_WAITING)
         socket.setsockopt(zmq.SNDHWM, EVENTS_WAITING if kind == zmq.PUB else REPLIES_WAITING)
-        if keys:
-            socket.setsockopt(zmq.CURVE_SERVER, 1)
-            socket.setsockopt(zmq.CURVE_PUBLICKEY, keys[0])
-            socket.setsockopt(zmq.CURVE_SECRETKEY, keys[1])
-            socket.setsockopt(zmq.ZAP_DOMAIN, b"koed")
+        if gate:
+            gate.guard(socket)
         try:
             socket.bind(address)
         except zmq.ZMQError as error:
@@ -159,12 +142,12 @@ class Server:
         return socket
 
     def readmit(self, clients: Path) -> None:
-        """Read the folder of admitted keys again (ZAP, RFC 27: no other key gets an answer)."""
+        """Read the folder of admitted keys again."""
         keys = _public_keys(clients)
         if not keys:
             log.warning("no client has a key for tcp yet; make one with: koed keys new NAME")
-        self._stale |= bool(self._guests.keys - keys)
-        self._guests.keys = keys
+        self._stale |= bool(self._guests - keys)
+        self._guests = keys
 
     def _reopen(self) -> None:
         """Ask all who came over tcp for their keys again: a connection outlives its admission."""
@@ -178,8 +161,8 @@ class Server:
     def sockets(self) -> list[zmq.Socket[bytes]]:
         """What the poller must watch."""
         sockets = [*self._control.sockets, *self._text.sockets]
-        if self._gate is not None and self._gate.zap_socket is not None:
-            sockets.append(self._gate.zap_socket)
+        if self._gate is not None:
+            sockets.append(self._gate.socket)
         return sockets
 
     def close(self) -> None:
@@ -187,7 +170,7 @@ class Server:
             for socket in door.sockets:
                 socket.close()
         if self._gate is not None:
-            self._gate.stop()
+            self._gate.close()
         for door in self._doors:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._directory / door.name)
@@ -201,11 +184,8 @@ class Server:
             self._reopen()
         with contextlib.suppress(ConfigError):  # the port is not free yet: on the next turn
             self._bind_tcp()
-        if self._gate is not None and self._gate.zap_socket is not None:
-            with contextlib.suppress(zmq.Again):
-                message = self._gate.zap_socket.recv_multipart(zmq.NOBLOCK)
-                # since pyzmq 25 the handler is a coroutine that awaits nothing
-                _run_now(self._gate.handle_zap_message(message))
+        if self._gate is not None:
+            self._gate.answer()
         for socket in self._control.sockets:
             more |= self._drain(socket, functools.partial(self._request, desk, socket))
         for socket in self._text.sockets:
@@ -324,19 +304,12 @@ def check_lengths(request: Request) -> None:
             )
 
 
-def _public_keys(clients: Path) -> frozenset[bytes]:
+def _public_keys(clients: Path) -> frozenset[str]:
     """Of every certificate in the folder; one that cannot be read keeps nobody else out."""
     keys = set()
     for path in clients.glob("*.key"):
         try:
-            keys.add(zmq.auth.load_certificate(path)[0])
+            keys.add(zmq.auth.load_certificate(path)[0].decode())
         except (OSError, ValueError) as error:
             log.warning("%s is no key of a client and lets nobody in: %s", path, error)
     return frozenset(keys)
-
-
-def _run_now(maybe: Any) -> None:
-    """Run a coroutine that never waits to its end."""
-    if maybe is not None:
-        with contextlib.suppress(StopIteration):
-            maybe.send(None)

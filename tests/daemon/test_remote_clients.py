@@ -84,6 +84,23 @@ def test_a_new_key_is_admitted_by_reload(remote: Rig, port: int) -> None:
         assert client.status()["ready"]
 
 
+def test_who_was_refused_comes_in_as_soon_as_the_key_is_admitted(remote: Rig, port: int) -> None:
+    """Without a restart: a bot on another machine may be there before its key."""
+    keys = new_key(remote, "early")
+    told: list[Any] = []
+    with connect(port, keys, timeout_s=0.5) as client, client.events(("utterance.",)) as events:
+        for early in (client.status, lambda: client.push("too early")):
+            with pytest.raises(NoDaemon):
+                early()
+        remote.client.reload()
+        client.timeout_s = 40.0
+        assert client.status()["ready"]
+        until(lambda: remote.client.say("to all") and events.next(0) is not None)
+        client.push("pushed at last")
+        until(lambda: told.append(events.next(40.0)) or "at last" in getattr(told[-1], "text", ""))  # type: ignore[func-returns-value]
+    client.close()
+
+
 def test_everything_works_from_afar(remote: Rig, port: int) -> None:
     keys = new_key(remote, "afar")
     remote.client.reload()

@@ -164,6 +164,10 @@ def test_an_unknown_key_gets_no_answer(elsewhere: Elsewhere, tmp_path: Path) -> 
         stage.settle(0.5)
         assert stage.diary.ups == []
         assert len(stage.diary.downs) == 1
+        stage.clock.go()
+        public = (other.keys / "clients" / "stage.key").read_bytes()
+        (elsewhere.keys / "clients" / "late.key").write_bytes(public)
+        stage.until_up()  # no restart is needed to let somebody in
     keys.remove(elsewhere.keys, "stage")  # no restart is needed to shut somebody out
     with theatre(tmp_path, remote=known) as stage:
         stage.start()

@@ -161,7 +161,9 @@ class Crew:
                 yield (
                     peer,
                     Failure(
-                        "worker_unreachable", f"{peer.address} does not know this machine's key"
+                        "worker_unreachable",
+                        f"{peer.address} does not let us in: it does not know this machine's key, "
+                        "or hangs",
                     ),
                 )
             elif peer.greeted:

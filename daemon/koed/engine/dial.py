@@ -97,7 +97,7 @@ class RemoteDial:
             self._monitor = self._socket.get_monitor_socket(
                 zmq.EVENT_HANDSHAKE_SUCCEEDED
                 | zmq.EVENT_DISCONNECTED
-                | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+                | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
             )
             self._socket.connect(remote.address)
         except (zmq.ZMQError, UnicodeEncodeError) as error:
@@ -123,7 +123,7 @@ class RemoteDial:
                 changes.append("connected")
             elif event == zmq.EVENT_DISCONNECTED:
                 changes.append("lost")
-            elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
                 changes.append("refused")
         return changes
 

@@ -19,9 +19,9 @@ import zmq
 
 from koed.engine import link
 from koed.engine.base import Capabilities
-from koed.engine.gate import Gate
 from koed.engine.lanes import Lanes
 from koed.engine.link import Message
+from koed.gate import Gate
 
 log = logging.getLogger(__name__)
 

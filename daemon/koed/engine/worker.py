@@ -23,14 +23,15 @@ from types import FrameType
 import numpy as np
 import zmq
 
+from koed import keys
 from koed.engine import link, registry
 from koed.engine.base import Chunk, Engine, Stream, Voice
 from koed.engine.cache import VoiceCache, default_dir
-from koed.engine.gate import Gate
 from koed.engine.heap import Heap
 from koed.engine.lanes import Burial, Closing, Lanes, Order, Rest, Step
 from koed.engine.porter import Porter, Pulse, Warm
 from koed.errors import EngineError, KoedError
+from koed.gate import Gate
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +237,7 @@ def run(options: Options) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        gate = Gate(context, options.keys) if options.listen and options.keys else None
+        gate = _gate(context, options.keys) if options.listen and options.keys else None
         socket = _socket(context, options, gate)
     except KoedError as error:
         print(error, file=sys.stderr)
@@ -291,6 +292,19 @@ def _start_over() -> None:
     """Replace this process by a fresh one in place: same process id, same arguments."""
     print("the engine hangs in a job: starting over", file=sys.stderr, flush=True)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _gate(context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> Gate:
+    """Raises `KoedError` as `koed.keys.server_pair`."""
+
+    def admits(key: str) -> bool:
+        try:
+            return key in keys.admitted(folder).values()
+        except KoedError as error:
+            log.warning("nobody is let in: %s", error)
+            return False
+
+    return Gate(context, keys.server_pair(folder), admits)
 
 
 def _socket(
