@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -339,6 +340,18 @@ def check_fixed_windows(model: SoundModel, limit: float) -> None:
 
 
 def test_windows_of_fixed_length_are_the_same_sound() -> None:
+    check_fixed_windows(small(), 1e-5)
+
+
+def test_a_device_that_cannot_record_makes_the_same_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = WindowGraphs._capture
+
+    def fails_at_the_second(windows: WindowGraphs, length: int) -> Any:
+        if windows._windows:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+        return capture(windows, length)
+
+    monkeypatch.setattr(WindowGraphs, "_capture", fails_at_the_second)
     check_fixed_windows(small(), 1e-5)
 
 

@@ -260,6 +260,34 @@ def test_the_device_loop_says_the_same(model: T2S, every: int) -> None:
     assert crowd(model, batch) == alone(model)  # and once more through the same buffers
 
 
+def scribbles_and_fails(batch: DeviceBatch, span: int) -> None:
+    batch.turn(span)  # as the runs before a recording
+    raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+
+def test_a_device_that_cannot_record_says_the_same_without(
+    model: T2S, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(DeviceBatch, "_record", scribbles_and_fails)
+    batch = DeviceBatch(model, 3, 96, graphs=True)
+    batch.warm_up()
+    assert crowd(model, batch) == alone(model)
+    in_mid_line = DeviceBatch(model, 3, 96, graphs=True)  # settings that were not recorded before
+    assert crowd(model, in_mid_line) == alone(model)
+    assert [r.message[:17] for r in caplog.records] == ["no CUDA graphs on"] * 2
+
+
+def test_memory_that_runs_out_while_recording_is_told(
+    model: T2S, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(batch: DeviceBatch, span: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(DeviceBatch, "_record", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        DeviceBatch(model, 3, 96, graphs=True).warm_up()
+
+
 def test_idle_rows_compute_along_and_stay_where_they_are(model: T2S) -> None:
     batch = DeviceBatch(model, 3, 96, graphs=False)
     batch.join(1, prompt(1), seeded(1, CODES, CPU))

@@ -1,10 +1,12 @@
 """The decoding loop without the host: pick, stop test and step run on the device, several codes
 between two looks. On CUDA the turn is captured as a graph, one for each bucket of cache length;
-``graphs=False`` runs the same function eagerly, which is what tests without a GPU compare.
+``graphs=False`` runs the same function eagerly, which is what tests without a GPU compare, and what
+speaks on a GPU that cannot record (some cards of the GTX 16 series).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +18,8 @@ from koed.engine.gpt_sovits.decode import FEWEST_CODES, Ending, Prompt, Said, ma
 from koed.engine.gpt_sovits.sampling import Knobs, Noise, Sampling, pick
 from koed.engine.gpt_sovits.t2s import T2S
 from koed.errors import EngineError
+
+log = logging.getLogger(__name__)
 
 BUCKET = 128  # positions: a graph attends to a multiple of it
 SORTED = 64  # top-k up to this needs no full sort
@@ -72,9 +76,8 @@ class DeviceBatch:
     def warm_up(self) -> None:
         """Capture every bucket for the usual settings. Before the first join: it scribbles."""
         assert not len(self)
-        if self.graphs:
-            for span in range(BUCKET, self.positions + 1, BUCKET):
-                self.capture(span)
+        for span in range(BUCKET, self.positions + 1, BUCKET):
+            self._graph(span)
 
     @torch.inference_mode()
     def join(self, key: Hashable, prompt: Prompt, noise: Noise) -> None:
@@ -115,8 +118,8 @@ class DeviceBatch:
         lengths = [self.state.lengths[n] for n, key in enumerate(self.keys) if key is not None]
         span = min(-(-(max(lengths) + self.every) // BUCKET) * BUCKET, self.positions)
         for _ in range(self.every):
-            if self.graphs:
-                self._graph(span).replay()
+            if (graph := self._graph(span)) is not None:
+                graph.replay()
             else:
                 self.turn(span)
         self.slots.turn.zero_()
@@ -143,6 +146,13 @@ class DeviceBatch:
     def capture(self, span: int) -> None:
         """Record ``turn`` for ``span`` and the settings of now. Rows come out unharmed."""
         kept = [t.clone() for t in self._changing()]
+        try:
+            self.captured[self._variant(span)] = self._record(span)
+        finally:
+            for target, source in zip(self._changing(), kept, strict=True):
+                target.copy_(source)
+
+    def _record(self, span: int) -> torch.cuda.CUDAGraph:
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -156,14 +166,17 @@ class DeviceBatch:
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             self.turn(span)
         self._pool = graph.pool()
-        self.captured[self._variant(span)] = graph
-        for target, source in zip(self._changing(), kept, strict=True):
-            target.copy_(source)
+        return graph
 
-    def _graph(self, span: int) -> torch.cuda.CUDAGraph:
-        if self._variant(span) not in self.captured:
-            self.capture(span)
-        return self.captured[self._variant(span)]
+    def _graph(self, span: int) -> torch.cuda.CUDAGraph | None:
+        """None = it speaks without, for good if this device cannot record."""
+        if self.graphs and self._variant(span) not in self.captured:
+            try:
+                self.capture(span)
+            except RuntimeError as error:
+                note_unrecordable(error, self.model.device)
+                self.graphs = False
+        return self.captured[self._variant(span)] if self.graphs else None
 
     def _variant(self, span: int) -> tuple[int, bool, int]:
         return span, self.knobs.top_p is not None, self.knobs.most
@@ -222,6 +235,16 @@ class DeviceBatch:
             top_p=None if fresh.top_p is None else static.top_p,
             most=min(SORTED, vocabulary) if fresh.most <= SORTED else vocabulary,
         )
+
+
+def note_unrecordable(error: RuntimeError, device: torch.device) -> None:
+    """Recording failed: log it. Raises ``error`` if memory ran out, and what torch raises if the
+    device is of no use any more, either of which eager work would not survive."""
+    if isinstance(error, torch.OutOfMemoryError):
+        raise error
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    log.warning("no CUDA graphs on this device, it speaks more slowly without: %.200s", error)
 
 
 def _slots(model: T2S, rows: int, every: int) -> Slots:

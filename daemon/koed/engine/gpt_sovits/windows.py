@@ -15,6 +15,7 @@ from torch import Tensor
 
 from koed.engine.gpt_sovits.encoder import Encoded
 from koed.engine.gpt_sovits.generator import Span
+from koed.engine.gpt_sovits.graph import note_unrecordable
 from koed.engine.gpt_sovits.sovits import NOISE_SCALE, SoundModel
 from koed.engine.gpt_sovits.style import Style
 
@@ -56,9 +57,14 @@ class WindowGraphs:
         self._pool: Any = None
 
     def warm_up(self) -> None:
-        """Capture every length (on a CPU: make its buffers), the largest first for its memory."""
-        for length in reversed(self.lengths):
-            self._windows[length] = self._capture(length)
+        """Capture every length (on a CPU: make its buffers), the largest first for its memory.
+        A device that cannot record does without."""
+        try:
+            for length in reversed(self.lengths):
+                self._windows[length] = self._capture(length)
+        except RuntimeError as error:
+            note_unrecordable(error, self.model.device)
+            self._windows.clear()
 
     @torch.inference_mode()
     def decode_window(
