@@ -89,7 +89,7 @@ class Porter:
         stuck: Callable[[], None] | None = None,
     ) -> None:
         self._socket = socket
-        self._listening = socket.socket_type == zmq.ROUTER
+        self._listening = socket.type == zmq.ROUTER
         self._lanes = lanes
         self._pulse = pulse
         self._gate = gate
