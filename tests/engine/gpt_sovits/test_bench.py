@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import torch
 from koed.bench import main, memory
 from koed.engine.gpt_sovits import bench, bench_targets, threads
 from koed.engine.gpt_sovits import bench_parts as parts
-from koed.engine.gpt_sovits.bench_parts import SMALL, Weights
+from koed.engine.gpt_sovits.bench_parts import SMALL, Plan, Weights
 from koed.engine.gpt_sovits.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.naive import NaiveT2S
 from koed.engine.gpt_sovits.sampling import Sampling, seeded
@@ -44,7 +45,7 @@ def test_everything_is_measured(
 ) -> None:
     trace = tmp_path / "trace.json"
     monkeypatch.setenv(threads.VARIABLE, "1")  # two would wait for each other on busy cores
-    results = bench.run(trace, SMALL)["engine"]
+    results = bench.run(trace, dataclasses.replace(SMALL, firsts=2))["engine"]
     targets = results.pop("targets")
     for found in results["threads"].values():
         for setting in (*found["text"].values(), *found["decoder"].values()):
@@ -58,6 +59,8 @@ def test_everything_is_measured(
     assert set(one["text"]["fp32"]["tokens_s"]) == {"1", "2"}
     assert {"fp32", "bf16", "naive"} == set(one["decoder"])
     assert "fp32" in results["speech"]
+    assert "first_chunk_p99_ms" in results["speech"]["fp32"]
+    assert results["together"]["lines"] == 2
     assert json.loads(trace.read_text())["traceEvents"]
     told = capsys.readouterr().out
     assert "x naive" in told
@@ -81,6 +84,28 @@ def test_targets_are_judged_by_what_was_measured_beside_them() -> None:
     assert [row.measured for row in rows] == [1.25, 3.0, 1.5, 1.25, 1.0, 1.8, 0.61]
     assert [row.reached for row in rows] == [False, True, True, False, False, True, False]
     assert [row.told().endswith("missed") for row in rows] == [not row.reached for row in rows]
+
+
+def test_a_gpu_is_held_to_rates_and_times() -> None:
+    plan = Plan().on(torch.device("cuda"))
+    assert (plan.together, plan.firsts) == (32, 100)
+    assert Plan().on(CPU) == Plan()
+    results = {
+        "threads": {
+            "16": {
+                "text": {
+                    "fp32": {"tokens_s": {"1": 900.0}},
+                    "fp16": {"tokens_s": {"1": 1500.0}},
+                    "naive": {"tokens_s": {"1": 9000.0}},
+                }
+            }
+        },
+        "speech": {"fp32": {"first_chunk_p99_ms": 50.0}, "fp16": {"first_chunk_p99_ms": 30.1}},
+        "together": {"lines": 32, "s_per_s": 0.9},
+    }
+    rows = list(bench_targets.rows_of_a_gpu(results))
+    assert [row.measured for row in rows] == [1500.0, 30.1, 0.9]
+    assert [row.reached for row in rows] == [True, False, True]
 
 
 def test_the_naive_generator_makes_the_same_sound() -> None:

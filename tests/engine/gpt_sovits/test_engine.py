@@ -21,7 +21,16 @@ from koed.engine.gpt_sovits.chorus import Chorus
 from koed.engine.gpt_sovits.decode import Prompt
 from koed.engine.gpt_sovits.engine import GptSovitsEngine, _Guarded
 from koed.engine.gpt_sovits.graph import DeviceBatch
-from koed.engine.gpt_sovits.models import Models, Name, translated
+from koed.engine.gpt_sovits.models import (
+    FEWEST_ROWS,
+    MOST_ROWS,
+    ROW_POSITIONS,
+    ROWS_SHARE,
+    Models,
+    Name,
+    rows_together,
+    translated,
+)
 from koed.engine.gpt_sovits.residency import Residency
 from koed.engine.gpt_sovits.sampling import seeded
 from koed.engine.worker import EXIT_LOST
@@ -202,6 +211,13 @@ def test_a_replaced_model_makes_its_voices_stale(data_home: Path, tmp_path: Path
         engine.load(made)
     assert caught.value.code == "stale_voice"
     engine.close()
+
+
+def test_a_large_gpu_decodes_more_lines_together(engine: GptSovitsEngine) -> None:
+    t2s = engine.models.get(Name(V2, "auto")).t2s
+    one_row = t2s.new_state(1, ROW_POSITIONS).cache.nbytes
+    for rows, expected in ((1, FEWEST_ROWS), (12, 12), (1000, MOST_ROWS)):
+        assert rows_together(t2s, int(rows * one_row / ROWS_SHARE) + one_row) == expected
 
 
 def test_streams_decoded_together_say_what_each_says_alone(

@@ -1,4 +1,6 @@
-"""What `koed bench engine` is held to: ratios against `naive` of the same run, and one time."""
+"""What `koed bench engine` is held to: on a processor ratios against `naive` of the same run and
+one time, on a GPU (of the H200's class) rates and times.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +51,19 @@ def rows(measured: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
             streaming = found["streaming"]
             name = f"streaming: wall time per second of speech, {streaming['precision']}, s"
             yield Row(name, threads, streaming["s_per_s"], 0.6, at_most=True)
+
+
+def rows_of_a_gpu(results: Mapping[str, Any]) -> Iterator[Row]:
+    """``results`` of `bench.run` on a GPU."""
+    ((threads, found),) = results["threads"].items()
+    ours = [text for name, text in found["text"].items() if name != "naive"]
+    rate = max(text["tokens_s"]["1"] for text in ours)
+    yield Row("text model, 1 row: codes/s", threads, rate, 1500.0)
+    first_ms = min(speech["first_chunk_p99_ms"] for speech in results["speech"].values())
+    yield Row("text to first chunk, p99 ms", threads, first_ms, 30.0, at_most=True)
+    together = results["together"]
+    name = f"{together['lines']} lines at once: s for a second of each"
+    yield Row(name, threads, together["s_per_s"], 1.0, at_most=True)
 
 
 def as_json(judged: list[Row]) -> list[dict[str, Any]]:

@@ -67,8 +67,10 @@ LOST = ("CUDA error", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_INTERNAL_ER
 """The device fails all that comes after."""
 CACHE_STEP = 256
 IDLE_CACHES = 2
-ROWS, ROW_POSITIONS = 8, 2048
-"""Of utterances that are decoded together on a GPU: 0.8 GB in half precision."""
+ROW_POSITIONS = 2048
+FEWEST_ROWS, MOST_ROWS, ROWS_SHARE = 8, 32, 0.05
+"""Of utterances that are decoded together on a GPU, 0.1 GB each in half precision, and what part of
+its memory they may take. A line that finds no row decodes alone, in many small calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,11 @@ class Base:
             graphs = WindowGraphs(self.sound)
             graphs.warm_up()
             self.windows = graphs
-            batch = DeviceBatch(self.t2s, ROWS, ROW_POSITIONS)
+            memory = torch.cuda.get_device_properties(self.sound.device).total_memory
+            rows = rows_together(self.t2s, memory)
+            batch = DeviceBatch(self.t2s, rows, ROW_POSITIONS)
             batch.warm_up()
-            self.chorus = Chorus(batch, ROWS)
+            self.chorus = Chorus(batch, rows)
 
     def codes(self, prompt: Prompt, noise: Noise) -> Generator[int, None, None]:
         """The codes of an utterance, one by one; close it to stop."""
@@ -138,6 +142,12 @@ class Base:
             yield state
         finally:
             self._idle = [*self._idle, state][-IDLE_CACHES:]
+
+
+def rows_together(t2s: T2S, memory_bytes: int) -> int:
+    """How many lines a GPU with so much memory decodes at once."""
+    row_bytes = 2 * t2s.dims.layers * t2s.dims.width * ROW_POSITIONS * t2s.dtype.itemsize
+    return min(MOST_ROWS, max(FEWEST_ROWS, int(ROWS_SHARE * memory_bytes / row_bytes)))
 
 
 class Parts:
