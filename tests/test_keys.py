@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import stat
 import threading
@@ -12,11 +11,11 @@ from typing import Any
 
 import pytest
 import zmq
-import zmq.auth
 
 from koe.address import read_keys
 from koed import keys
 from koed.errors import KoedError
+from koed.gate import Gate
 
 
 def mode(path: Path) -> int:
@@ -146,12 +145,15 @@ def test_the_command_prints_what_the_client_needs(
 def test_a_real_handshake_admits_the_client_and_nobody_else(tmp_path: Path) -> None:
     client, stranger = keys.new(tmp_path, "friend"), keys.new(tmp_path / "other", "stranger")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    gate = zmq.auth.Authenticator(context)
-    gate.start()
-    gate.configure_curve(domain="*", location=str(keys.clients_folder(tmp_path)))
+    judged: list[str] = []
+
+    def admits(key: str) -> bool:
+        judged.append(key)
+        return key in keys.admitted(tmp_path).values()
+
+    gate = Gate(context, keys.server_pair(tmp_path), admits)
     server = context.socket(zmq.PULL)
-    server.curve_server = True
-    server.curve_publickey, server.curve_secretkey = keys.server_pair(tmp_path)
+    gate.guard(server)
     port = server.bind_to_random_port("tcp://127.0.0.1")
     senders = []
     try:
@@ -163,25 +165,23 @@ def test_a_real_handshake_admits_the_client_and_nobody_else(tmp_path: Path) -> N
             sender.connect(f"tcp://127.0.0.1:{port}")
             sender.send_string(pair.name, zmq.NOBLOCK)
             senders.append(sender)
-        assert _heard(server, gate) == ["friend"]
+        assert _heard(server, gate, judged) == ["friend"]
+        assert set(judged) == {client.public, stranger.public}
     finally:
-        gate.stop()
         context.destroy(linger=0)
 
 
-def _heard(server: zmq.Socket[bytes], gate: Any) -> list[str]:
+def _heard(server: zmq.Socket[bytes], gate: Gate, judged: list[str]) -> list[str]:
     """What arrives until two handshakes were judged and the socket is quiet."""
-    poller, heard, judged = zmq.Poller(), [], 0
+    poller, heard = zmq.Poller(), list[str]()
     poller.register(server, zmq.POLLIN)
-    poller.register(gate.zap_socket, zmq.POLLIN)
+    poller.register(gate.socket, zmq.POLLIN)
     for _ in range(100):
-        ready = dict(poller.poll(40_000 if judged < 2 or not heard else 100))
+        ready = dict(poller.poll(40_000 if len(judged) < 2 or not heard else 100))
         if not ready:
             break
-        if gate.zap_socket in ready:
-            asyncio.run(gate.handle_zap_message(gate.zap_socket.recv_multipart()))
-            judged += 1
+        if gate.socket in ready:
+            gate.answer()
         if server in ready:
             heard.append(server.recv_string())
-    assert judged >= 2
     return heard

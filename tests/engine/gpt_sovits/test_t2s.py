@@ -274,6 +274,8 @@ def test_a_device_that_cannot_record_says_the_same_without(
     assert crowd(model, batch) == alone(model)
     in_mid_line = DeviceBatch(model, 3, 96, graphs=True)  # settings that were not recorded before
     assert crowd(model, in_mid_line) == alone(model)
+    assert not batch.graphs
+    assert not batch.captured
     assert [r.message[:17] for r in caplog.records] == ["no CUDA graphs on"] * 2
 
 

@@ -176,6 +176,7 @@ class DeviceBatch:
             except RuntimeError as error:
                 note_unrecordable(error, self.model.device)
                 self.graphs = False
+                self.captured.clear()  # what was recorded of other spans holds memory
         return self.captured[self._variant(span)] if self.graphs else None
 
     def _variant(self, span: int) -> tuple[int, bool, int]:
