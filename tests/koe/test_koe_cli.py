@@ -191,7 +191,8 @@ def test_say_wait_tells_at_once_why_nothing_will_sound(
     assert main(["say", "hi", "--wait", *given]) == 0
     ender.join()
     hint = {"muted": "koe unmute", "paused": "koe resume"}[held[0]]
-    assert (hint in capsys.readouterr().err) == told
+    warned = capsys.readouterr().err
+    assert (hint in warned) if told else not warned
 
 
 def test_save(daemon: FakeDaemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
