@@ -8,9 +8,10 @@
 SHELL := /bin/bash
 VENV  := .venv/bin
 ARGS  :=
+MINUTES := 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo proof test test-pipewire bench lint package install-service uninstall-service clean
+.PHONY: help run demo proof test test-slow fuzz test-pipewire bench lint package install-service uninstall-service clean
 
 help:
 	@echo 'make run                start koed here (ARGS="--help" for its options)'
@@ -18,6 +19,8 @@ help:
 	@echo 'make proof              a real OBS records koed; what is heard and read in the file is judged'
 	@echo 'make bench              the figures of the README (ARGS="onset stop" for some)'
 	@echo 'make test               the tests (ARGS="-k queue" for some)'
+	@echo 'make test-slow          the tests that take longer'
+	@echo 'make fuzz               random sequences through the player (MINUTES=10)'
 	@echo 'make test-pipewire      the tests that touch sound, on PipeWire'
 	@echo 'make lint               ruff and mypy'
 	@echo 'make package            build the wheel, try the thin client in a fresh environment'
@@ -45,6 +48,14 @@ test:
 	@scripts/setup.sh test
 	@# three at once: most tests wait for sound or for a process, not for a processor
 	@exec $(VENV)/python -m pytest -n 3 --dist loadfile $(ARGS)
+
+test-slow:
+	@scripts/setup.sh test
+	@exec $(VENV)/python -m pytest -n 3 --dist loadfile -m slow $(ARGS)
+
+fuzz:
+	@scripts/setup.sh test
+	@exec $(VENV)/python -m tests.playback.sequences --minutes $(MINUTES)
 
 test-pipewire:
 	@scripts/setup.sh test-pipewire

@@ -329,6 +329,9 @@ class ToneSource:
     """What a device can play instead of a mixer: a sine without a break."""
 
     idle = False
+    faults = 0
+    fault = ""
+    non_finite_samples = 0
 
     def __init__(self, pitch_hz: float = 440.0) -> None:
         self.clock_frames = 0

@@ -39,14 +39,8 @@ VALUES = (
 )
 """Modules that only describe."""
 
-STAGE = (
-    "koed.phrases.takes koed.performance koed.channel koed.ear koed.casting koed.jobs"
-    " koed.continuity koed.stage koed.voices koed.speaker koed.text"
-)
+PLAYBACK = "koed.playback koed.voices koed.text"
 """What turns lines into jobs and jobs into sound: no socket, no device, no library of either."""
-
-SOUND = "koed.audio.mixer koed.audio.track"
-"""The part of the sound path that the stage holds in its hands; no device."""
 
 ANYTHING = "koe koed"
 
@@ -116,35 +110,30 @@ TABLE = {
     "koed.gate": May(third="zmq"),
     "koed.server": May(VALUES + " koed.gate", "zmq"),
     # what decides
-    "koed.speaker": May("koed.errors koed.events"),
     "koed.text": May("koed.text koed.errors koed.config", "emoji"),
-    # the stage
-    "koed.performance": May(f"{VALUES} {STAGE} koed.engine.base", "numpy"),
-    "koed.channel": May(f"{VALUES} {SOUND} {STAGE}"),
-    "koed.ear": May(f"{VALUES} {SOUND} {STAGE} koed.mouth"),
-    "koed.mouth": May("koed.engine.base"),
-    "koed.continuity": May(f"{VALUES} {SOUND} {STAGE} koed.engine.base"),
+    # the voice: the player and what it plays
+    "koed.playback": May(
+        "koed.playback koed.audio.arrangement koed.engine.base koed.text koed.config koed.events"
+        " koed.errors koe.protocol",
+        "numpy",
+    ),
+    "koed.playback.queue": May("koed.errors koed.events"),
+    "koed.playback.recorder": May(
+        "koed.playback koed.audio.arrangement koed.engine.base koed.config koe.protocol",
+        "numpy msgpack",
+    ),
     "koed.hotkeys": May(VALUES + " koe.hotkeys.bindings"),
     "koed.mentions": May(f"{VALUES} koed.obs.rules"),
     "koed.phrases.config": May(VALUES),
-    "koed.phrases.takes": May("koed.engine.base koed.text.segment", "numpy msgpack"),
-    "koed.phrases.wiring": May(
-        f"{VALUES} {STAGE} koed.phrases koed.desk koed.engines koed.server"
-    ),
-    "koed.phrases": May(f"{VALUES} {STAGE} koed.phrases koed.engine.base", "numpy"),
-    "koed.casting": May(f"{VALUES} {STAGE}"),
-    "koed.jobs": May(f"{VALUES} {SOUND} {STAGE} koed.engine.base", "numpy"),
-    "koed.stage": May(f"{VALUES} {SOUND} {STAGE}"),
+    "koed.phrases.takes": May("koed.engine.base koed.text.segment koed.playback", "numpy msgpack"),
+    "koed.phrases": May(f"{VALUES} {PLAYBACK} koed.phrases koed.engine.base", "numpy"),
     "koed.voices": May(VALUES + " koed.engine.base"),
-    "koed.modes": May(f"{VALUES} {STAGE}"),
-    "koed.silence": May(f"{VALUES} {STAGE}"),
-    "koed.desk": May(f"{VALUES} {STAGE} koed.engine.base koed.server koed.silence"),
-    "koed.engines": May(
-        f"{VALUES} {STAGE} koed.phrases koed.engine.base koed.engine.host", "numpy zmq"
-    ),
-    "koed.farewell": May(f"{STAGE} koed.audio.output"),
+    "koed.desk": May(f"{VALUES} {PLAYBACK} koed.server koed.audio.history"),
+    "koed.engines": May(f"{VALUES} {PLAYBACK} koed.engine.base koed.engine.host", "numpy zmq"),
+    "koed.farewell": May("koed.playback koed.audio.output"),
     # sound
     "koed.audio": May(VALUES + " koed.metrics koed.engine.base koed.audio", "numpy soxr"),
+    "koed.audio.arrangement": May(),
     "koed.audio.device": May("koed.errors koed.audio", "numpy pyaudio"),
     "koed.audio.virtual": May("koed.errors koed.audio", "pulsectl"),
     # engines: the stage's side and the worker's
@@ -157,10 +146,12 @@ TABLE = {
     "koed.engine.gpt_sovits": May("koed.engine koed.errors", NEURAL + " soxr"),
     # beside the voice
     "koed.companions": May(VALUES),
-    "koed.chat": May(f"{VALUES} {STAGE} koed.chat"),
+    "koed.chat": May(f"{VALUES} {PLAYBACK} koed.chat"),
     "koed.chat.config": May("koed.schema"),
-    "koed.chat.counter": May(f"{VALUES} {STAGE} koed.chat koed.desk"),
-    "koed.chat.rehearse": May(f"{VALUES} koe.chat koe.show koed.speaker koed.chat koed.text"),
+    "koed.chat.counter": May(f"{VALUES} {PLAYBACK} koed.chat koed.desk"),
+    "koed.chat.rehearse": May(
+        f"{VALUES} koe.chat koe.show koed.playback.queue koed.chat koed.text"
+    ),
     "koed.obs": May(f"{VALUES} koed.obs koed.server"),
     "koed.obs.config": May("koe.protocol koed.schema koed.obs.looks"),
     "koed.obs.link": May("koed.errors", "obswebsocket websocket"),
@@ -170,6 +161,8 @@ TABLE = {
     "koed.enroll": May(ANYTHING, "numpy matplotlib yaml"),
     "koed.cli": May(ANYTHING),
     "koed.render": May(ANYTHING, "numpy zmq"),
+    "koed.replay": May(f"{VALUES} koed.playback"),
+    "koed.wiring": May(ANYTHING, "zmq"),
     "koed.bench.counterparts.vts": May(third="websockets"),
     "koed.bench": May(ANYTHING, "numpy yaml zmq matplotlib"),
 }  # fmt: skip

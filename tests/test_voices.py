@@ -39,7 +39,7 @@ def write(folder: Path, hz: int, name: str = "low") -> None:
 def book(folder: Path) -> tuple[VoiceBook, Notes, list[Event]]:
     notes, bus, events = Notes(), Bus(), list[Event]()
     bus.listen(events.append)
-    made = VoiceBook(ProfileFolder(folder), notes, bus)
+    made = VoiceBook(ProfileFolder(folder), notes.host_of, bus)
     made.refresh()
     return made, notes, events
 
@@ -104,7 +104,7 @@ def test_one_voice_alone_is_compiled_with_its_fallbacks(tmp_path: Path) -> None:
         with (tmp_path / f"{name}.yaml").open("a") as file:
             file.write(more)
     notes = Notes()
-    voices = VoiceBook(ProfileFolder(tmp_path), notes, Bus())
+    voices = VoiceBook(ProfileFolder(tmp_path), notes.host_of, Bus())
     voices.refresh(only="a")
     assert len(notes.prepared) == 2
     assert voices.names() == ["a", "b", "c"]

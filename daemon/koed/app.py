@@ -21,27 +21,30 @@ from koed.audio.mixer import Mixer
 from koed.audio.output import Output, OutputSignal
 from koed.chat.counter import ChatCounter
 from koed.companions import Companion, Punctual
-from koed.config import Config, TranscriptConfig, cache_dir, differing, load, resolve, state_dir
-from koed.continuity import Continuity
+from koed.config import Config, TranscriptConfig, differing, load, resolve, state_dir
 from koed.desk import Desk
-from koed.engines import EngineHosts
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.modes import Modes
 from koed.notify import Notifier, Watchdog
-from koed.phrases.wiring import phrase_book
-from koed.profiles import ProfileFolder
+from koed.phrases.desk import PhraseDesk
+from koed.playback.dispatch import Outlet
+from koed.playback.inputs import SetMode
+from koed.playback.recorder import Recorder
+from koed.replay import Keeper
 from koed.runtime import Bell, RuntimeDir, Signals
 from koed.server import NOBODY, Asker, Server
-from koed.speaker import Limits, Speaker
-from koed.stage import Stage
 from koed.text import emoji_names
 from koed.transcript import Transcript
-from koed.voices import VoiceBook
+from koed.wiring import assemble
 
 log = logging.getLogger(__name__)
 
 SCAN_PROFILES_S = 1.0
+FAULTS = {
+    "mixer": "a block was silent because of a bug in koed: {}",
+    "device": "a block of the device was silent because of a bug in koed",
+    "samples": "an engine sent samples that are no numbers; they are silent",
+}
 IDLE_TURN_S = 0.25
 """The loop turns at least so often: supervision and the watchdog live on it."""
 
@@ -59,51 +62,44 @@ class App:
 
     def _build(self, runtime_dir: Path) -> None:
         config = self.config
-        limits = config.queue
         self.context: zmq.Context[Any] = zmq.Context()
         self.bell = Bell()
         self.signals = Signals(self.bell)
         self.bus = Bus()
         self.bus.listen(self._count)
         self.server = Server(runtime_dir, config.server, self.context)
-        self.engines = EngineHosts(
-            self.context, runtime_dir, cache_dir() / "voices", config.engine, self.bus
-        )
-        folder = ProfileFolder(resolve(config, "profiles"), outputs=tuple(config.outputs))
-        self.book = VoiceBook(folder, self.engines, self.bus)
-        self.speaker = Speaker(
-            config.outputs,
-            Limits(limits.max_lines, limits.max_chatter, limits.max_per_author, limits.when_full),
-        )
-        self.stage = Stage(
-            config, self.speaker, self.book, self.engines.hosts, self.bus, time.monotonic
-        )
-        continuity = Continuity(self.stage)
-        self.engines.attach(self.stage, continuity, self.book)
         self.outputs = {name: self._output(name) for name in config.outputs}
+        outlets = {name: self._outlet(output) for name, output in self.outputs.items()}
+        recorder = Recorder() if config.replay else None
+        if recorder is not None:
+            self.bus.listen(Keeper(recorder, state_dir() / "replay").listen)
+        voice = assemble(
+            config, self.context, runtime_dir, outlets, self.bus, self.bell.ring, recorder=recorder
+        )
+        self.engines, self.book, self.phrases = voice.engines, voice.book, voice.phrases
+        self.dispatch, self.player = voice.dispatch, voice.player
+        self.lineup = voice.player.lineup
         self.desk = Desk(
             config,
-            self.stage,
-            continuity,
+            self.dispatch,
+            {name: output.mixer.history for name, output in self.outputs.items()},
             self.book,
             self.bus,
             self._reply_later,
             self.status,
             self.reload,
         )
-        self.modes = Modes(self.stage, self.bus)
-        self.desk.add("mode", self.modes.handle)
+        phrases = PhraseDesk(self.phrases, lambda say: self.desk.handle(say, NOBODY) or {})
+        self.desk.add("phrase", phrases.phrase)
+        self.desk.add("phrases", phrases.phrases)
         self.transcript = Transcript(self._transcript_config(), state_dir(), self._trouble)
         self.counters = metrics.Counters()
         self.bus.listen(self.counters.listen)
         self.notifier = Notifier.from_environ(os.environ)
         self.watchdog = Watchdog(self.notifier)
-        self.phrases = phrase_book(
-            config, self.stage, self.engines, self.desk, self.bus, self.bell.ring
-        )
         self.companions: dict[str, Companion] = {
             "phrases": self.phrases,
-            "chat": ChatCounter(config, self.desk, self.stage, self.book, self.bus, state_dir()),
+            "chat": ChatCounter(config, self.desk, self.dispatch, self.book, self.bus, state_dir()),
         }
         if config.obs.wanted:
             self._add_obs()
@@ -120,7 +116,7 @@ class App:
             self.bus,
             self.bell.ring,
             lambda request: self.desk.handle(request, NOBODY),
-            self.modes.set,
+            lambda mode, output, by: self.dispatch.ask(SetMode(mode, output, by)),
         )
 
     def _transcript_config(self) -> TranscriptConfig:
@@ -139,10 +135,11 @@ class App:
             history_s=audio.history_s,
             wake=self.bell.ring,
         )
-        output = Output(name, self.config.outputs[name], audio, mixer, wake=self.bell.ring)
-        self.stage.add_channel(name, mixer, output.heard_t)
-        self.stage.channels[name].shut = output.shut
-        return output
+        return Output(name, self.config.outputs[name], audio, mixer, wake=self.bell.ring)
+
+    @staticmethod
+    def _outlet(output: Output) -> Outlet:
+        return Outlet(output.mixer, output.heard_t, output.shut, lambda: output.playing)
 
     # --- life --------------------------------------------------------------------------------
 
@@ -195,7 +192,7 @@ class App:
                     f"no usable voice profile in {resolve(self.config, 'profiles')}",
                     "see the messages above, or profiles/README.md",
                 ) from error
-            self.desk.voice = names[0]
+            self.lineup.voice = names[0]
             log.warning("%s; %s speaks instead", error, names[0])
 
     def _stop_outputs(self) -> None:
@@ -222,7 +219,6 @@ class App:
                 next_scan = now + SCAN_PROFILES_S
                 self._gauge(now)
                 self.book.refresh()
-                self.stage.close_idle_lines(now)
             if not self._ready:
                 self._become_ready()
             clocks = {n: (o.mixer.clock_frames, o.playing) for n, o in self.outputs.items()}
@@ -231,13 +227,26 @@ class App:
     def _gauge(self, now: float) -> None:
         gauge = self.counters.gauge
         gauge("koed_uptime_seconds", now - self._started_at)
-        gauge("koed_waiting_lines", self.speaker.count())
-        gauge("koed_speaking_lines", len(self.speaker.speaking()))
+        gauge("koed_waiting_lines", self.lineup.queue.count())
+        gauge("koed_speaking_lines", len(self.lineup.queue.speaking()))
         for name, host in self.engines.hosts.items():
             gauge("koed_worker_resident_bytes", host.rss_mb * 1e6, engine=name)
         for name, output in self.outputs.items():
             new = output.underruns - self.counters.value("koed_underruns", output=name)
             self.counters.count("koed_underruns", new, output=name)
+            self._gauge_faults(name, output)
+        stuck = self.player.watchdog.stuck - self.counters.value("koed_stuck")
+        self.counters.count("koed_stuck", stuck)
+
+    def _gauge_faults(self, name: str, output: Output) -> None:
+        """Count them, and tell of the first of each kind."""
+        for kind, number in output.faults.items():
+            before = self.counters.value("koed_faults", output=name, kind=kind)
+            self.counters.count("koed_faults", number - before, output=name, kind=kind)
+            if number and not before:
+                what = FAULTS[kind].format(output.mixer.fault)
+                hint = "koed plays on; koe status counts them: please report it with the log"
+                self._trouble(KoedError("audio_fault", f"output {name}: {what}", hint))
 
     def _turn(self, timeout_s: float) -> None:
         """Wait for whatever comes first, then give every part its turn."""
@@ -256,7 +265,7 @@ class App:
         now = time.monotonic()
         for companion in self.companions.values():
             companion.turn(now)
-        self.stage.advance()
+        self.dispatch.advance()
 
     def _become_ready(self) -> None:
         """READY means: it speaks at once. Every voice is compiled or known to be broken, but for
@@ -269,7 +278,7 @@ class App:
         for output in self.outputs.values():
             log.info(output.describe())
         log.info("ready in %.1f s; voices: %s", seconds, ", ".join(self.book.names()))
-        self.notifier.ready(f"speaking as {self.desk.voice}")
+        self.notifier.ready(f"speaking as {self.lineup.voice}")
         self.bus.publish(StateChanged(state="ready", detail=f"{seconds:.3f} s"))
         if self.config.greeting:
             self.desk.handle(Say(text=self.config.greeting), NOBODY)
@@ -278,7 +287,7 @@ class App:
         log.info("%s: stopping", self.signals.stop)
         self.notifier.stopping()
         self.bus.publish(StateChanged(state="stopping", detail=self.signals.stop or ""))
-        farewell.bow_out(self.stage, self.outputs, self._turn)
+        farewell.bow_out(self.dispatch, self.outputs, self.config.audio.fade_ms / 1000, self._turn)
 
     # --- what happens ------------------------------------------------------------------------
 
@@ -333,10 +342,11 @@ class App:
             "pid": os.getpid(),
             "ready": self._ready,
             "uptime_s": round(time.monotonic() - self._started_at, 3),
-            "voice": self.desk.voice,
+            "voice": self.lineup.voice,
             "queue": {
-                "speaking": len(self.speaker.speaking()),
-                "waiting": self.speaker.count(),
+                "speaking": len(self.lineup.queue.speaking()),
+                "waiting": self.lineup.queue.count(),
+                "stuck": self.player.watchdog.stuck,
             },
             "outputs": {name: self._output_status(name) for name in self.outputs},
             "engines": {
@@ -355,16 +365,16 @@ class App:
         }
 
     def _output_status(self, name: str) -> dict[str, Any]:
-        channel = self.stage.channels[name]
-        frames = channel.mixer.clock_frames
+        channel, mixer = self.lineup.channels[name], self.outputs[name].mixer
+        frames = mixer.clock_frames
         return self.outputs[name].status() | {
             "muted": channel.muted,
             "paused": channel.paused,
             "mode": channel.mode,
             "held": channel.held,
             "anchor": [frames, self.outputs[name].heard_t(frames)],
-            "rate_hz": channel.mixer.rate_hz,
-            "starved_frames": channel.mixer.starved_frames,
+            "rate_hz": mixer.rate_hz,
+            "starved_frames": mixer.starved_frames,
         }
 
 

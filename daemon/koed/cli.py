@@ -112,6 +112,15 @@ def render(args: argparse.Namespace) -> int:
     return 0
 
 
+def replay(args: argparse.Namespace) -> int:
+    """Show step by step what led to a trouble, from the file that koed wrote then."""
+    from koed import replay as recordings
+
+    for line in recordings.show(Path(args.file), args.json):
+        print(line)
+    return 0
+
+
 def bench(args: argparse.Namespace) -> int:
     """Measure koed at the sink; prints a table, and last one JSON line."""
     from koed.bench import main
@@ -224,6 +233,8 @@ def _parser() -> argparse.ArgumentParser:
     command(voices, "koed voices --json")
     _render_arguments(command(render, 'koed render "Good evening" --voice ken -o evening.wav'))
     _bench_arguments(command(bench, "koed bench onset stop"))
+    sub = command(replay, "koed replay ~/.local/state/koed/replay/20261130-201500-stuck.replay")
+    sub.add_argument("file", metavar="FILE")
     sub = command(demo, "koed demo --out .")
     sub.add_argument("--out", default=".", metavar="FOLDER")
     sub = command(rehearse, "koed rehearse yesterday.jsonl --config tonight.yaml")

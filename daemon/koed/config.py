@@ -181,6 +181,9 @@ class Config:
     ``name: {text: text, lang: en, voices: [hana]}``. ``koe phrase NAME`` speaks one."""
     phrase_cache: PhraseCacheConfig = field(default_factory=PhraseCacheConfig)
     hotkeys: HotkeysConfig = field(default_factory=HotkeysConfig)
+    replay: bool = True
+    """Keep the last two minutes of what the player was told in memory, and write them below the
+    state folder (with texts; only you can read it) when koed tells of trouble: ``koed replay``."""
     transcript: TranscriptConfig = field(default_factory=TranscriptConfig)
     obs: ObsConfig = field(default_factory=ObsConfig)
     chat: ChatConfig = field(default_factory=ChatConfig)

@@ -1,4 +1,4 @@
-"""All engine hosts of the daemon: started when a profile needs them, heard by book and stage."""
+"""All engine hosts of the daemon: started when a profile needs them; what they say is passed on."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ from numpy.typing import NDArray
 
 from koe.protocol import EngineDown, EngineUp
 from koed.config import EngineConfig
-from koed.continuity import Continuity
 from koed.engine.base import Capabilities, Mouth, Word
 from koed.engine.host import EngineHost
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.phrases.book import PhraseBook
-from koed.phrases.studio import LANE
+from koed.playback.dispatch import Jobs
 from koed.profiles import Profile
-from koed.stage import Stage
 from koed.voices import VoiceBook
 
 log = logging.getLogger(__name__)
 
 
 class EngineHosts:
-    """Implements `koed.engine.host.HostListener`: passes on what hosts report."""
+    """Implements `koed.engine.host.HostListener`: voices are told to ``book``, jobs to whoever
+    owns them. Its hosts are those of ``jobs``."""
 
     def __init__(
         self,
@@ -38,10 +36,13 @@ class EngineHosts:
         runtime_dir: Path,
         cache_dir: Path | None,
         config: EngineConfig,
+        hosts: dict[str, EngineHost],
+        jobs: Jobs,
+        book: VoiceBook,
         bus: Bus,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.hosts: dict[str, EngineHost] = {}
+        self.hosts = hosts
         self.away: set[str] = set()
         """Hosts whose worker was lost or never came, until it is up."""
         self._new: list[str] = []
@@ -51,18 +52,8 @@ class EngineHosts:
         self._config = config
         self._bus = bus
         self._clock = clock
-        self._stage: Stage | None = None
-        self._continuity: Continuity | None = None
-        self._book: VoiceBook | None = None
-        self._phrases: PhraseBook | None = None
-
-    def attach_phrases(self, phrases: PhraseBook) -> None:
-        """Who is told of the lane that no output has."""
-        self._phrases = phrases
-
-    def attach(self, stage: Stage, continuity: Continuity, book: VoiceBook) -> None:
-        """Who is told; what the hosts report before is nothing that matters."""
-        self._stage, self._continuity, self._book = stage, continuity, book
+        self._jobs = jobs
+        self._book = book
 
     def host_of(self, profile: Profile) -> tuple[str, EngineHost]:
         """The host that speaks a profile; one worker per engine, one per remote address."""
@@ -125,8 +116,6 @@ class EngineHosts:
     def engine_up(self, engine: str, ready_s: float, pid: int, capabilities: Capabilities) -> None:
         self.away.discard(engine)
         self._bus.publish(EngineUp(engine=engine, ready_s=ready_s, pid=pid))
-        if self._stage:
-            self._stage.advance()
 
     def engine_down(
         self, engine: str, code: str, message: str, retry_s: float, lost: list[int]
@@ -134,23 +123,17 @@ class EngineHosts:
         self.away.add(engine)
         log.warning("engine %s: %s; trying again", engine, message)
         self._bus.publish(EngineDown(engine=engine, code=code, message=message, retry_s=retry_s))
-        if self._phrases:
-            self._phrases.engine_lost(lost)
-        if self._stage and self._continuity:
-            self._continuity.engine_lost(lost, code)
-            self._stage.advance()
+        self._jobs.lost(lost, code)
 
     def voice_ready(
         self, engine: str, name: str, key: str, loudness_lufs: float, cached: bool, prepare_s: float
     ) -> None:
-        if self._book:
-            self._book.voice_ready(engine, key, loudness_lufs, cached, prepare_s)
+        self._book.voice_ready(engine, key, loudness_lufs, cached, prepare_s)
 
     def voice_failed(
         self, engine: str, name: str, key: str, code: str, message: str, hint: str
     ) -> None:
-        if self._book:
-            self._book.voice_failed(engine, key, KoedError(code, message, hint))
+        self._book.voice_failed(engine, key, KoedError(code, message, hint))
 
     def chunk(
         self,
@@ -161,27 +144,21 @@ class EngineHosts:
         words: tuple[Word, ...],
         mouths: tuple[Mouth, ...],
     ) -> None:
-        if lane == LANE:
-            if self._phrases:
-                self._phrases.studio.chunk(serial, pcm, rate_hz, words, mouths)
-        elif self._stage:
-            self._stage.jobs.chunk(serial, pcm, rate_hz, words, mouths)
+        owner = self._jobs.owner_of(serial)
+        if owner is not None:
+            owner.chunk(serial, pcm, rate_hz, words, mouths)
 
     def mended(self, serial: int, lane: int, code: str) -> None:
-        if self._stage:
-            self._stage.jobs.retried(serial, code)
+        owner = self._jobs.owner_of(serial)
+        if owner is not None:
+            owner.mended(serial, code)
 
     def done(self, serial: int, lane: int, seconds: float) -> None:
-        if lane == LANE:
-            if self._phrases:
-                self._phrases.studio.done(serial)
-        elif self._stage:
-            self._stage.done(serial)
+        owner = self._jobs.owner_of(serial)
+        if owner is not None:
+            owner.done(serial)
 
     def failed(self, serial: int, lane: int, code: str, message: str) -> None:
-        if lane == LANE:
-            if self._phrases:
-                self._phrases.studio.failed(serial, code, message)
-        elif self._stage and self._continuity:
-            self._continuity.job_failed(serial, code, message)
-            self._stage.advance()
+        owner = self._jobs.owner_of(serial)
+        if owner is not None:
+            owner.failed(serial, code, message)

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from koed.audio.output import Output
-from koed.stage import Stage
+from koed.playback.dispatch import Dispatch
+from koed.playback.inputs import Empty, Silence
 
 LAST_WORDS_S = 0.7
 """A line that ends within this time is spoken to its end."""
@@ -17,27 +18,21 @@ Turn = Callable[[float], None]
 """Of the main loop; waits so many seconds at most."""
 
 
-def bow_out(stage: Stage, outputs: Mapping[str, Output], turn: Turn) -> None:
+def bow_out(dispatch: Dispatch, outputs: Mapping[str, Output], fade_s: float, turn: Turn) -> None:
     deadline = time.monotonic() + LAST_WORDS_S
+    player = dispatch.player
     while True:
         # again and again: a line may come while the last one ends
-        stage.drop_all(stage.speaker.clear(reason="shutdown"))
+        dispatch.ask(Empty(None, None, "shutdown"))
         left_s = deadline - time.monotonic()
-        if not stage.speaker.speaking() or left_s < 0 or not _ends_within(stage, left_s):
+        speaking = player.lineup.queue.speaking()
+        if not speaking or left_s < 0 or not player.ends_within(left_s):
             break
         turn(0.02)
     for name in outputs:
-        stage.silence_output(name, "shutdown")
-    _fade(stage.config.audio.fade_ms / 1000 + AFTER_FADE_S, outputs, turn)
-    stage.drop_all(stage.speaker.clear(reason="shutdown"))
-
-
-def _ends_within(stage: Stage, seconds: float) -> bool:
-    return all(
-        not p.begun or (p.generated and p.left_s(*channel.mixer.position(p.lane)) <= seconds)
-        for channel in stage.channels.values()
-        for p in channel.performances()
-    )
+        dispatch.ask(Silence(name, "shutdown"))
+    _fade(fade_s + AFTER_FADE_S, outputs, turn)
+    dispatch.ask(Empty(None, None, "shutdown"))
 
 
 def _fade(fade_s: float, outputs: Mapping[str, Output], turn: Turn) -> None:

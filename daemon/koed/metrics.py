@@ -47,6 +47,12 @@ METRICS: dict[str, Metric] = {
     "koed_engine_fallbacks": Metric("counter", "Lines that another voice went on with", ("voice",)),
     "koed_troubles": Metric("counter", "Faults outside that koed lives with", ("code",)),
     "koed_underruns": Metric("counter", "Blocks that the device got too late", ("output",)),
+    "koed_faults": Metric(
+        "counter",
+        "Errors that cost a moment of sound: of mixer, device, samples",
+        ("output", "kind"),
+    ),
+    "koed_stuck": Metric("counter", "Times that an output stood still for no reason"),
     "koed_waiting_lines": Metric("gauge", "Lines in the queue"),
     "koed_speaking_lines": Metric("gauge", "Lines that sound"),
     "koed_worker_resident_bytes": Metric("gauge", "Memory of an engine worker", ("engine",)),

@@ -12,22 +12,20 @@ import zmq
 from koe.protocol import Event, UtteranceDropped, UtteranceFailed, UtteranceFinished
 from koed.audio.mixer import Mixer
 from koed.audio.sinks import WavSink
-from koed.config import Config, cache_dir, resolve
-from koed.continuity import Continuity
-from koed.engines import EngineHosts
+from koed.config import Config
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.profiles import ProfileFolder
-from koed.speaker import Limits, Line, Speaker
-from koed.stage import Stage
+from koed.playback.dispatch import Outlet
+from koed.playback.inputs import Submit
+from koed.playback.queue import Line
 from koed.text.normalize import normalize
-from koed.voices import VoiceBook
+from koed.wiring import assemble
 
 OUTPUT = "file"
 
 
 class Renderer:
-    """A stage without server and device: the file takes the sound as fast as it is made."""
+    """The voice without server and device: the file takes the sound as fast as it is made."""
 
     def __init__(self, config: Config, runtime_dir: Path) -> None:
         self.config = config
@@ -35,21 +33,13 @@ class Renderer:
         self.bus = Bus()
         self.bus.listen(self._note)
         self.context: zmq.Context[Any] = zmq.Context()
-        self.engines = EngineHosts(
-            self.context, runtime_dir, cache_dir() / "voices", config.engine, self.bus
-        )
-        folder = ProfileFolder(resolve(config, "profiles"), outputs=tuple(config.outputs))
-        self.book = VoiceBook(folder, self.engines, self.bus)
-        self.speaker = Speaker([OUTPUT], Limits())
-        self.stage = Stage(
-            config, self.speaker, self.book, self.engines.hosts, self.bus, time.monotonic
-        )
-        self.engines.attach(self.stage, Continuity(self.stage), self.book)
         audio = config.audio
         self.mixer = Mixer(
             audio.rate_hz, fade_ms=audio.fade_ms, true_peak_db=audio.true_peak_db, history_s=0.0
         )
-        self.stage.add_channel(OUTPUT, self.mixer, lambda frame: frame / audio.rate_hz)
+        outlet = Outlet(self.mixer, lambda frame: frame / audio.rate_hz)
+        voice = assemble(config, self.context, runtime_dir, {OUTPUT: outlet}, self.bus)
+        self.engines, self.book, self.dispatch = voice.engines, voice.book, voice.dispatch
 
     def _note(self, event: Event) -> None:
         if isinstance(event, (UtteranceFinished, UtteranceDropped, UtteranceFailed)):
@@ -67,17 +57,17 @@ class Renderer:
         poller.poll(50)
         self.engines.receive()
         self.engines.tick(time.monotonic())
-        self.stage.advance()
+        self.dispatch.advance()
 
     def speak(self, line: Line, sink: WavSink) -> None:
         """Write a line to ``sink``; raises `KoedError` with the reason if it cannot be spoken."""
         self._over = None
-        self.stage.submit(line)
+        self.dispatch.ask(Submit(line))
         while self._over is None:
             if not sink.pull(self.mixer):
                 self.turn()
             else:
-                self.stage.advance()
+                self.dispatch.advance()
         sink.finish(self.mixer)
         if isinstance(self._over, UtteranceFailed):
             raise KoedError(self._over.code, self._over.message)

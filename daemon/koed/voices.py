@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,10 +31,8 @@ class Preparer(Protocol):
     def forget(self, key: str) -> None: ...
 
 
-class Engines(Protocol):
-    """Where a profile's engine comes from; a new kind of engine is started on demand."""
-
-    def host_of(self, profile: Profile) -> tuple[str, Preparer]: ...
+HostOf = Callable[[Profile], tuple[str, Preparer]]
+"""Where a profile's engine comes from; a new kind of engine is started on demand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +67,9 @@ class _Made:
 class VoiceBook:
     """All voices by name."""
 
-    def __init__(self, folder: ProfileFolder, engines: Engines, bus: Bus) -> None:
+    def __init__(self, folder: ProfileFolder, host_of: HostOf, bus: Bus) -> None:
         self._folder = folder
-        self._engines = engines
+        self._host_of = host_of
         self._bus = bus
         self._entries: dict[str, _Entry] = {}
         self._made: dict[tuple[str, str], _Made] = {}
@@ -178,7 +176,7 @@ class VoiceBook:
         entry.removed = False
         entry.error = None
         try:
-            host, preparer = self._engines.host_of(profile)
+            host, preparer = self._host_of(profile)
             key = preparer.prepare(spec(profile))
             entry.wanted = (profile, host, key)
             self._made.setdefault((host, key), _Made(preparer)).unwanted = 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from koed.audio.mixer import Mixer, Report
+from koed.audio.arrangement import Entry, Joint, Report
+from koed.audio.mixer import Mixer
 
 RATE = 48000
 BLOCK = 480
@@ -34,6 +36,7 @@ class Rig:
         self.wakes = 0
         self.mixer = Mixer(rate_hz, fade_ms=8.0, true_peak_db=-1.0, history_s=2.0, wake=self._wake)
         self.reports: list[Report] = []
+        self.lists: dict[int, list[Entry]] = {}
         self._blocks: list[Sound] = []
 
     def _wake(self) -> None:
@@ -58,9 +61,38 @@ class Rig:
         """All that came out, aligned with what went in (frame 0 of the clock)."""
         return np.concatenate(self._blocks)[self.mixer.delay_frames :]
 
+    def declare(
+        self,
+        serial: int,
+        *,
+        lane: int = 0,
+        gain_db: float = 0.0,
+        joint: Joint | None = None,
+        until_s: float | None = None,
+    ) -> None:
+        """Name one more track, behind all that are named."""
+        entries = self.lists.setdefault(lane, [])
+        entries.append(Entry(serial, gain_db, joint, until_s))
+        self.mixer.arrange(lane, entries)
+
+    def until(self, serial: int, frames: int | None, *, lane: int = 0) -> None:
+        """The same list, but for where a track is cut."""
+        until_s = None if frames is None else frames / self.mixer.rate_hz
+        self.lists[lane] = [
+            replace(entry, until_s=until_s) if entry.serial == serial else entry
+            for entry in self.lists[lane]
+        ]
+        self.mixer.arrange(lane, self.lists[lane])
+
+    def leave(self, *serials: int, lane: int = 0) -> None:
+        """Name the others on; without a serial: name nothing."""
+        kept = [e for e in self.lists.get(lane, []) if serials and e.serial not in serials]
+        self.lists[lane] = kept
+        self.mixer.arrange(lane, kept)
+
     def add(self, serial: int, pcm: Sound, *, lane: int = 0, pause_s: float = 0.0) -> None:
         """A whole track at once."""
-        self.mixer.open(lane, serial)
+        self.declare(serial, lane=lane)
         self.mixer.feed(serial, pcm, self.mixer.rate_hz)
         self.mixer.end(serial, pause_s)
 

@@ -28,7 +28,7 @@ def test_streamed_is_whole(
     rig, whole = Rig(), []
     for serial, (frames, pause) in enumerate(tracks, 1):
         pcm, at, turn = ramp(frames, begin=1000 * serial), 0, serial
-        rig.mixer.open(0, serial)
+        rig.declare(serial)
         while at < frames:
             rig.mixer.feed(serial, pcm[at : at + chunks[turn % len(chunks)]], RATE)
             at, turn = at + chunks[turn % len(chunks)], turn + 1
@@ -46,7 +46,7 @@ def test_streamed_is_whole(
 
 def test_chunks_that_come_while_it_plays_leave_no_seam() -> None:
     rig, pcm = Rig(), ramp(RATE)
-    rig.mixer.open(0, 1)
+    rig.declare(1)
     rig.mixer.feed(1, pcm[:500], RATE)
     for at in range(500, RATE, 331):
         rig.run(331, [17])
@@ -63,7 +63,7 @@ def test_resampled_in_chunks_is_resampled_whole(rate_hz: int, chunk: int) -> Non
     rig = Rig()
     parts = [tone(0.4, rate_hz=rate_hz), tone(0.3, hz=500, rate_hz=rate_hz)]
     for serial, pcm in enumerate(parts, 1):
-        rig.mixer.open(0, serial)
+        rig.declare(serial)
         for at in range(0, len(pcm), chunk):
             rig.mixer.feed(serial, pcm[at : at + chunk], rate_hz)
         rig.mixer.end(serial)
@@ -92,7 +92,7 @@ def test_report_frames_and_history_are_on_the_same_clock() -> None:
 
 def test_gain_and_faulty_samples() -> None:
     rig = Rig()
-    rig.mixer.open(0, 1, gain_db=-6.0)
+    rig.declare(1, gain_db=-6.0)
     bad = np.array([0.4, np.nan, np.inf, -np.inf, 0.2], dtype=np.float32)
     rig.mixer.feed(1, bad, RATE)
     rig.mixer.feed(1, np.full(4, 1e38, dtype=np.float32), RATE)
@@ -102,7 +102,7 @@ def test_gain_and_faulty_samples() -> None:
     assert np.isfinite(rig.out).all()
     assert np.abs(rig.out).max() <= 1.0
     again = Rig()
-    again.mixer.open(0, 1, gain_db=-6.0)
+    again.declare(1, gain_db=-6.0)
     again.mixer.feed(1, np.full(9, 0.4, dtype=np.float32), RATE)
     again.run(BLOCK)
     assert again.out[0] == pytest.approx(0.4 * 10 ** (-6 / 20), rel=1e-5)
@@ -129,14 +129,13 @@ def test_limited_sound_leaves_no_trace_behind_a_silence() -> None:
 
 
 @pytest.mark.parametrize("block", [64, 480, 1024])
-def test_floor_is_obeyed_in_the_next_block(block: int) -> None:
+def test_the_empty_list_is_obeyed_in_the_next_block(block: int) -> None:
     rig = Rig()
     for serial in (1, 2, 3):
         rig.add(serial, tone(1.0))
     before = rig.run(block * 20, [block])
-    rig.mixer.floor(0, 3)
-    rig.add(4, tone(0.1))
-    rig.mixer.drop(0, [3, 4])
+    rig.add(4, tone(0.1))  # no block sees it
+    rig.leave()
     rig.run(block * 20, [block])
     cut = len(before)
     assert last_sound(rig.out) <= cut + FADE
@@ -144,19 +143,18 @@ def test_floor_is_obeyed_in_the_next_block(block: int) -> None:
     assert smooth(rig.out)
     assert rig.onset(rig.report(1, "cut")) == cut + FADE
     assert rig.report(1, "cut").played_s == pytest.approx(cut / RATE)
-    assert [rig.kinds(s) for s in (1, 2, 3, 4)] == [["started", "cut"], ["cut"], ["cut"], ["cut"]]
+    assert [rig.kinds(s) for s in (1, 2, 3, 4)] == [["started", "cut"], ["cut"], ["cut"], []]
     assert rig.mixer.ahead_s(0) == 0.0
     assert rig.mixer.position(0) == (0, 0.0)
 
 
-def test_what_is_above_the_floor_plays_at_once() -> None:
+def test_what_is_named_alone_plays_at_once() -> None:
     rig = Rig()
-    rig.mixer.open(0, 1)
+    rig.declare(1)
     rig.mixer.feed(1, tone(1.0), RATE)
     rig.add(2, ramp(960))
     before = rig.run(BLOCK * 3)
-    rig.mixer.floor(0, 2)
-    rig.mixer.floor(0, 1)  # never falls
+    rig.leave(1)
     ahead_s = rig.mixer.ahead_s(0)
     rig.mixer.feed(1, tone(1.0), RATE)  # late chunks of the dead
     rig.mixer.end(1, 5.0)
@@ -166,18 +164,17 @@ def test_what_is_above_the_floor_plays_at_once() -> None:
     assert rig.onset(rig.report(2, "started")) == start
     assert np.array_equal(rig.out[start + FADE : start + 960], ramp(960)[FADE:])
     assert last_sound(rig.out) == start + 960
-    rig.add(1, tone(0.1))  # dead on arrival
-    assert last_sound(rig.run(BLOCK * 3)) == 0
-    assert rig.kinds(1) == ["started", "cut", "cut"]
+    assert rig.kinds(1) == ["started", "cut"]
+    assert rig.mixer.ahead_s(0) == 0.0
 
 
-def test_drop_fades_what_sounds_and_leaves_the_others() -> None:
+def test_what_is_left_out_is_faded_and_the_others_stay() -> None:
     rig = Rig()
     rig.add(1, tone(0.5))
     rig.add(2, tone(0.5))
     rig.add(3, ramp(960))
     rig.run(BLOCK * 4)
-    rig.mixer.drop(0, {1, 2, 99})
+    rig.leave(1, 2, 99)
     rig.run(BLOCK * 6)
     assert rig.kinds(1) == ["started", "cut"]
     assert rig.kinds(2) == ["cut"]
@@ -196,7 +193,7 @@ def test_pause_holds_the_very_sample(block: int) -> None:
     assert rig.mixer.ahead_s(0) == pytest.approx(0.5 - block * 8 / RATE)
     rig.add(2, tone(0.1), lane=1)  # a lane that is new while it is paused waits as well
     rig.run(block * 4, [block])
-    rig.mixer.drop(1, [2])
+    rig.leave(2, lane=1)
     rig.mixer.pause(False)
     rig.run(RATE, [block])
     stop, go = block * 8, block * 32
@@ -226,19 +223,19 @@ def test_a_cut_in_the_middle_of_a_fade_in_goes_down_from_there() -> None:
     rig.run(960, [96])
     rig.mixer.pause(False)
     rig.run(96, [96])
-    rig.mixer.floor(0, 2)
+    rig.leave(1)
     rig.run(960, [96])
     assert rig.out[1920:].max() < 0.1
     assert smooth(rig.out[10:], hz=0.0)
 
 
-def test_floor_while_paused() -> None:
+def test_what_is_left_out_while_paused_ends_without_a_second_fade() -> None:
     rig = Rig()
     rig.add(1, tone(1.0))
     rig.run(BLOCK * 4)
     rig.mixer.pause(True)
     rig.run(BLOCK * 4)
-    rig.mixer.floor(0, 2)
+    rig.leave(1)
     rig.run(BLOCK)
     assert rig.mixer.position(0) == (0, 0.0)
     rig.mixer.pause(False)
@@ -287,7 +284,7 @@ def test_duck_turns_one_lane_down() -> None:
 
 def test_a_full_lane_refuses_and_takes_nothing() -> None:
     rig, minute = Rig(rate_hz=8000), np.zeros(8000 * 20, dtype=np.float32)
-    rig.mixer.open(0, 1)
+    rig.declare(1)
     for _ in range(3):
         rig.mixer.feed(1, minute, 8000)
     with pytest.raises(KoedError) as refused:
@@ -302,7 +299,6 @@ def test_unknown_serials_are_ignored() -> None:
     rig = Rig()
     rig.mixer.feed(7, tone(0.1), RATE)
     rig.mixer.end(7, 1.0)
-    rig.mixer.drop(0, [7])
     assert last_sound(rig.run(BLOCK)) == 0
     assert rig.mixer.ahead_s(0) == 0.0
     assert rig.reports == []

@@ -7,16 +7,22 @@ import threading
 from koed.audio.orders import Orders
 
 
-def test_orders_are_obeyed_once_in_their_order() -> None:
+def test_orders_are_obeyed_once_in_their_order_and_no_more_than_counted() -> None:
     orders, done = Orders(), []
+    assert not orders
     for number in range(3):
         orders.add(done.append, number)
-    assert orders
-    orders.obey()
+    count = len(orders)
+    orders.add(done.append, 3)
+    assert count == 3
+    orders.obey(count)
     assert done == [0, 1, 2]
+    assert len(orders) == 1
+    orders.obey(1)
+    assert done == [0, 1, 2, 3]
     assert not orders
-    orders.obey()
-    assert done == [0, 1, 2]
+    orders.obey(0)
+    assert done == [0, 1, 2, 3]
 
 
 def test_one_that_came_before_the_wait_ends_it() -> None:

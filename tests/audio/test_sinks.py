@@ -10,15 +10,17 @@ import time
 import wave
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mixer_rig import BLOCK, RATE, Rig, ramp, tone
+from mixer_rig import BLOCK, FADE, RATE, Rig, ramp, tone
 
 from koed.audio import sinks
+from koed.audio.arrangement import Entry, Joint, Report
 from koed.audio.history import to_int16
-from koed.audio.mixer import Mixer, Report
+from koed.audio.mixer import GONE, Mixer
 from koed.audio.sinks import NullDevice, WavSink, write_wav
 from koed.errors import DeviceError
 
@@ -46,7 +48,7 @@ def read_wav(path: Path) -> tuple[int, np.ndarray]:
 def test_null_device_plays_at_the_pace_of_the_clock() -> None:
     mixer, heard = new_mixer(), []
     device = NullDevice(RATE, BLOCK, tap=lambda block, t: heard.append((block.copy(), t)))
-    mixer.open(0, 1)
+    mixer.arrange(0, [Entry(1)])
     mixer.feed(1, ramp(9600), RATE)
     mixer.end(1)
     assert not device.healthy()
@@ -114,7 +116,7 @@ def test_silence_is_slept_over_and_an_order_wakes_it_at_the_right_block(
         clock.now += orders.get(len(naps), seconds)
         if len(naps) in orders:
             serial = len(ordered) + 1
-            mixer.open(0, serial)
+            mixer.arrange(0, [Entry(serial)])
             mixer.feed(serial, ramp(960), RATE)
             mixer.end(serial)
             ordered.append(clock.now - began)
@@ -153,10 +155,10 @@ def test_wav_has_every_sample_and_no_waiting(tmp_path: Path, block: int) -> None
     """Chunks come late and in two tracks: the file has no silence but the pause."""
     mixer, path = new_mixer(), tmp_path / "out.wav"
     with WavSink(str(path), RATE, block) as sink:
-        mixer.open(0, 1)
+        mixer.arrange(0, [Entry(1)])
         assert sink.pull(mixer) == 0.0
         first, second = ramp(7001), ramp(3003, begin=7001)
-        mixer.open(0, 2)
+        mixer.arrange(0, [Entry(1), Entry(2)])
         mixer.feed(2, second, RATE)
         mixer.end(2)
         for at in range(0, len(first), 500):
@@ -170,6 +172,38 @@ def test_wav_has_every_sample_and_no_waiting(tmp_path: Path, block: int) -> None
     _, pcm = read_wav(path)
     assert np.array_equal(pcm, to_int16(np.concatenate((first, pause, second))))
     assert mixer.starved_frames == 0
+
+
+@pytest.mark.parametrize("until", [0, 1000, 4800, 9600])
+@pytest.mark.parametrize("block", [64, 4096])
+def test_wav_of_a_track_that_is_cut_waits_for_nothing(
+    tmp_path: Path, until: int, block: int
+) -> None:
+    """Rendered as far as it is there, then where it is cut is said, or changed."""
+    path, rig = tmp_path / "a.wav", Rig()
+    mixer = rig.mixer
+    with WavSink(str(path), RATE, block) as sink:
+        rig.declare(1, until_s=0.2)
+        mixer.feed(1, ramp(4800), RATE)
+        rig.declare(2)
+        mixer.feed(2, ramp(2400), RATE)
+        mixer.end(2)
+        assert sink.pull(mixer, 1000 / RATE) == pytest.approx(1000 / RATE)
+        rig.until(1, until)
+        sink.pull(mixer)
+        assert bool(mixer.ahead_s(0)) == (until == 9600), "it is waited for"
+        mixer.end(1)
+        sink.finish(mixer)
+    played = min(max(until, 1000), 4800)
+    sound = read_wav(path)[1]
+    assert len(sound) == played + 2400
+    assert mixer.starved_frames == 0
+    fade = FADE if played < 4800 or until == 4800 else 0
+    wanted = np.concatenate([ramp(played), ramp(2400)])
+    steady = np.r_[0:played, played + fade : len(wanted)]
+    assert np.array_equal(sound[steady], to_int16(wanted)[steady])
+    over = [(r.serial, r.kind) for r in mixer.reports() if r.kind in ("ended", "cut")]
+    assert over == [(1, "ended" if until == 9600 else "cut"), (2, "ended")]
 
 
 def test_wav_of_nothing(tmp_path: Path) -> None:
@@ -191,47 +225,82 @@ def test_a_file_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
 # --- two threads, and long ---
 
 
-def hammer(mixer: Mixer, seed: int, stop: Callable[[], bool]) -> tuple[list[Report], set[int]]:
-    """Do everything that the control side can do, in random order; returns the reports and the
-    serials opened."""
-    rng, serial, opened, reports = random.Random(seed), 0, [], []
-    sound = tone(0.2)
-    while not stop() or len(opened) <= 100:  # however little of the machine this thread got
+class Hammer:
+    """Does everything that the control side can do, in random order."""
+
+    def __init__(self, mixer: Mixer, seed: int) -> None:
+        self.mixer = mixer
+        self.named: set[int] = set()
+        self.seen: set[int] = set()
+        """Of those: surely rendered."""
+        self.reports: list[Report] = []
+        self._rng = random.Random(seed)
+        self._lists: list[list[Entry]] = [[], []]
+        self._sound = tone(0.2)
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        while not stop() or len(self.named) <= 100:  # however little of the machine we get
+            self._act()
+            self.reports += self.mixer.reports()
+            ahead_s = max(self.mixer.ahead_s(0), self.mixer.ahead_s(1))
+            assert ahead_s < 30.0
+            if ahead_s > 5.0:
+                for lane in range(2):
+                    self._arrange(lane, [])
+                self._let_render()
+
+    def _arrange(self, lane: int, entries: list[Entry]) -> None:
+        self._lists[lane] = entries
+        self.mixer.arrange(lane, entries)
+
+    def _let_render(self) -> None:
+        """Wait until a block has begun and ended: the other thread may be asleep."""
+        listed = {entry.serial for entries in self._lists for entry in entries}
+        clock = self.mixer.clock_frames
+        wait_for(lambda: self.mixer.clock_frames > clock + 1000)
+        self.seen |= listed
+
+    def _add(self, lane: int, entries: list[Entry], *, follow: bool) -> None:
+        """A new track behind ``entries``, or in their midst."""
+        rng, serial = self._rng, len(self.named) + 1
+        self.named.add(serial)
+        joint = None
+        at = len(entries) if rng.random() < 0.7 else rng.randrange(len(entries) + 1)
+        if follow and at:
+            old = entries[at - 1]
+            if rng.random() < 0.5:
+                joint = Joint(old.serial, rng.random() * 0.1)
+            else:
+                entries[at - 1] = replace(old, until_s=rng.random() * 0.1)
+        entries.insert(at, Entry(serial, rng.choice((0.0, 6.0)), joint))
+        self._arrange(lane, entries)
+        for _ in range(rng.randrange(4)):
+            self.mixer.feed(serial, self._sound[: rng.randrange(9000)], rng.choice((RATE, 32000)))
+        if follow or rng.random() < 0.7:
+            self.mixer.end(serial, rng.choice((0.0, 0.02)))
+
+    def _act(self) -> None:
+        rng, mixer = self._rng, self.mixer
         lane = rng.randrange(2)
-        last = rng.choice(opened[-4:]) if opened else 0
-        match rng.randrange(9):
+        entries = list(self._lists[lane])
+        match rng.randrange(10):
             case 0 | 1 | 2:
-                serial += 1
-                mixer.open(lane, serial, rng.choice((0.0, 6.0)))
-                opened.append(serial)
-                for _ in range(rng.randrange(4)):
-                    mixer.feed(serial, sound[: rng.randrange(9000)], rng.choice((RATE, 32000)))
-                if rng.random() < 0.7:
-                    mixer.end(serial, rng.choice((0.0, 0.02)))
-            case 3:
-                mixer.feed(last, sound, RATE)
-            case 4:
-                mixer.floor(lane, last)
-            case 5:
-                mixer.drop(lane, [last])
-            case 6 if last:
-                serial += 1
-                mixer.splice(lane, last, serial, rng.random() * 0.1, aligned=rng.random() < 0.5)
-                opened.append(serial)
-                mixer.feed(serial, sound, RATE)
-                mixer.end(serial)
+                self._add(lane, entries, follow=False)
+            case 3 | 4:
+                self._add(lane, entries, follow=True)
+            case 5 if entries:
+                mixer.feed(rng.choice(entries).serial, self._sound, RATE)
+            case 6:
+                self._arrange(lane, [e for e in entries if rng.random() < 0.5])
             case 7:
                 mixer.pause(rng.random() < 0.3)
+            case 8:
+                self._let_render()
             case _:
+                rng.shuffle(entries)
+                self._arrange(lane, entries if rng.random() < 0.2 else self._lists[lane])
                 mixer.mute(rng.random() < 0.2)
                 mixer.duck(lane, rng.choice((0.0, -15.0)))
-        reports += mixer.reports()
-        assert max(mixer.ahead_s(0), mixer.ahead_s(1)) < 30.0
-        if max(mixer.ahead_s(0), mixer.ahead_s(1)) > 5.0:
-            mixer.floor(rng.randrange(2), serial)
-            clock = mixer.clock_frames  # the other thread may be asleep
-            wait_for(lambda c=clock: mixer.clock_frames > c)
-    return reports, set(opened)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -253,49 +322,60 @@ def test_two_threads_and_every_command(seed: int) -> None:
 
     player = threading.Thread(target=play)
     player.start()
+    hammer = Hammer(mixer, seed)
     try:
-        reports, opened = hammer(mixer, seed, done.is_set)
+        hammer.run(done.is_set)
     finally:
         done.set()
         over.set()
         player.join()
     mixer.pause(False)
     for lane in range(2):
-        mixer.floor(lane, max(opened) + 1)
+        mixer.arrange(lane, [])
     for _ in range(10):
         mixer.render(BLOCK)
-    reports += mixer.reports()
+    reports = hammer.reports + mixer.reports()
     assert not bad
     assert not mixer.fault
-    assert len(opened) > 100
+    assert len(hammer.named) > 100
     ends = Counter(r.serial for r in reports if r.kind in ("ended", "cut"))
-    assert set(ends) == opened
+    assert hammer.seen
+    assert hammer.seen <= set(ends) <= hammer.named
     assert set(ends.values()) == {1}
     starts = Counter(r.serial for r in reports if r.kind == "started")
     assert starts
     assert set(starts.values()) == {1}
     assert (mixer.ahead_s(0), mixer.ahead_s(1)) == (0.0, 0.0)
+    assert all(lane.fed == lane.consumed for lane in mixer._playing)
     assert not mixer.render(BLOCK).any()
 
 
 def test_memory_does_not_grow() -> None:
     rig, serial = Rig(), 0
     mixer, sound = rig.mixer, tone(0.3, rate_hz=32000)
+    lists: list[list[Entry]] = [[], [], []]
+
+    def add(lane: int, joint: Joint | None) -> None:
+        nonlocal serial
+        serial += 1
+        lists[lane] = [*lists[lane][-3:], Entry(serial, joint=joint)]
+        mixer.arrange(lane, lists[lane])
+        mixer.feed(serial, sound, 32000)
 
     def play(blocks: int) -> None:
-        nonlocal serial
         for _ in range(0, blocks, 50):
-            serial += 1
-            mixer.open(serial % 3, serial)
-            mixer.feed(serial, sound, 32000)
+            lane = serial % 3
+            add(lane, None)
             if serial % 7:
                 mixer.end(serial)
             if not serial % 5:
-                mixer.floor(serial % 3, serial + 1)
+                lists[lane] = []
+                mixer.arrange(lane, [])
             elif not serial % 11:
-                mixer.splice(serial % 3, serial, serial + 1, 0.1, aligned=True)
-                serial += 1
-                mixer.feed(serial, sound, 32000)
+                add(lane, Joint(serial, 0.1))
+            elif not serial % 13:
+                lists[lane][-1] = replace(lists[lane][-1], until_s=0.1)
+                add(lane, None)
             for _ in range(50):
                 mixer.render(BLOCK)
             mixer.reports()
@@ -305,8 +385,11 @@ def test_memory_does_not_grow() -> None:
     play(100_000)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2048
     for lane in range(3):
-        mixer.floor(lane, serial + 1)
-    play(50)
-    assert len(mixer._sources) <= 1
-    assert not mixer._orders
-    assert sum(len(lane._tracks) + len(lane._tails) for lane in mixer._playing) <= 1
+        mixer.arrange(lane, [])
+    mixer.render(BLOCK)
+    mixer.render(BLOCK)
+    assert (len(mixer._sources), len(mixer._named), len(mixer._orders)) == (0, 0, 0)
+    assert len(mixer._gone) <= GONE
+    for place in mixer._playing:
+        kept = (place._queue, place._tracks, place._over, place._tails)
+        assert [len(items) for items in kept] == [0, 0, 0, 0]

@@ -9,7 +9,7 @@ import pytest
 
 from koed.bench.rig import PATIENCE_S, Rig
 from koed.engine.base import Mouth
-from koed.mouth import Lips, shape_at
+from koed.playback.lipsync import Lips, shape_at
 from tests.daemon import hearing
 from tests.rigs import wait_for
 

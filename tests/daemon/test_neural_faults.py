@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from koed import continuity
 from koed.bench.memory import SAID, V2, reference
 from koed.bench.rig import Rig, Watch, rig
 from koed.engine.gpt_sovits import tiny
+from koed.playback import handover
 from tests.daemon import witness
 from tests.daemon.conftest import tone
 from tests.daemon.witness import say
@@ -153,4 +153,4 @@ def test_a_sentence_that_the_voice_cannot_say_costs_no_other(neural: Rig, watch:
     assert "a piece is left out" in neural.log()
     alone = say(neural, "привет", voice="alone")
     assert witness.outcome(watch, alone, 180.0) == "failed"
-    assert witness.end(watch, alone).code in continuity.UNSPEAKABLE
+    assert witness.end(watch, alone).code in handover.UNSPEAKABLE

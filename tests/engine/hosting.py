@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from koed.config import EngineConfig
 from koed.engine.base import Capabilities, Job, Mouth, ProfileSpec, Word
 from koed.engine.host import EngineHost
-from koed.engine.link import RemoteEngine
+from koed.engine.link import Message, RemoteEngine
+from koed.engine.peer import Peer
 
 DEADLINE_S = 60.0
 
@@ -32,6 +33,7 @@ class Diary:
     ready: dict[str, bool] = field(default_factory=dict)
     """Voice name -> cached."""
     broken: dict[str, tuple[str, str]] = field(default_factory=dict)
+    hints: dict[str, str] = field(default_factory=dict)
     order: list[tuple[str, int]] = field(default_factory=list)
     """("chunk" | "done" | "failed", serial) as they came."""
     pcm: dict[int, list[NDArray[np.float32]]] = field(default_factory=dict, repr=False)
@@ -59,6 +61,7 @@ class Diary:
         self, engine: str, name: str, key: str, code: str, message: str, hint: str
     ) -> None:
         self.broken[name] = (code, message)
+        self.hints[name] = hint
 
     def chunk(
         self, serial: int, lane: int, pcm: NDArray[np.float32], rate_hz: int,
@@ -148,6 +151,21 @@ class Theatre:
             self.turn()
         return time.monotonic() - began
 
+    def spy(self, loses: Callable[[Message], bool] = lambda _: False) -> list[Message]:
+        """What goes to the workers from now on; what ``loses`` picks is lost on the way."""
+        crew = self.host._crew
+        assert crew is not None, "started"
+        sent: list[Message] = []
+        really_send = crew.send
+
+        def send(peer: Peer, message: Message) -> None:
+            sent.append(message)
+            if not loses(message):
+                really_send(peer, message)
+
+        crew.send = send  # type: ignore[method-assign]
+        return sent
+
     def until_up(self, times: int = 1) -> float:
         return self.until(lambda: len(self.diary.ups) >= times and self.host.state == "up")
 
@@ -183,6 +201,14 @@ def theatre(
 def voice(name: str, **settings: Any) -> ProfileSpec:
     """A tone voice; ``char_ms`` 50 unless told, so that 20 characters last about a second."""
     return ProfileSpec(name=name, lang="en", settings={"char_ms": 50.0, **settings})
+
+
+def started(stage: Theatre, **settings: object) -> str:
+    """Start with one voice; gives its key."""
+    key = stage.host.prepare(voice("hana", hz=480.0, **settings))
+    stage.start()
+    stage.until_up()
+    return key
 
 
 def job(serial: int, key: str, text: str = "a word or two", lane: int = 1, **more: Any) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from pathlib import Path
@@ -30,7 +31,9 @@ def test_files_are_private_and_no_temporary_file_is_left(tmp_path: Path) -> None
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("damage", ["empty", "half", "garbage", "other_key", "no_state", "schema"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "half", "garbage", "other_key", "no_state", "schema", "silent", "nan"]
+)
 def test_a_damaged_file_is_as_good_as_none_and_is_replaced(tmp_path: Path, damage: str) -> None:
     cache = VoiceCache(tmp_path, "tone", "1")
     cache.put(a_voice())
@@ -44,6 +47,8 @@ def test_a_damaged_file_is_as_good_as_none_and_is_replaced(tmp_path: Path, damag
             "garbage": os.urandom(200),
             "other_key": msgpack.packb([*head, body | {"key": "xyz"}]),
             "no_state": msgpack.packb([*head, body | {"state": 3}]),
+            "silent": msgpack.packb([*head, body | {"loudness_lufs": -math.inf}]),
+            "nan": msgpack.packb([*head, body | {"loudness_lufs": math.nan}]),
             "schema": msgpack.packb([99, *head[1:], body]),
         }[damage]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +21,8 @@ EXAMPLES: dict[Any, Any] = {
     int: 7, float: 0.25, str: "声", bool: True, tuple[int, ...]: (3, 4),
     tuple[Word, ...]: (Word(0, 5, 0.5), Word(6, 9, 1.25)),
     tuple[Mouth, ...]: (Mouth("o", 0.5), Mouth("closed", 0.75)),
-    Job: Job(9, 1, "key", "text", "ja", 1.5, 42, 8, 0.75),
+    Job: Job(9, 1, "key", "text", "ja", 1.5, 42, 8, 0.75, "client"),
+    link.Lufs: -23.5,
     ProfileSpec: ProfileSpec("hana", "ja", {"pitch": 1.0, "d": {"a": [1, "b"]}}, {"audio": b"\0"}),
     Capabilities: Capabilities(("en", "*"), True, False),
 }  # fmt: skip
@@ -64,6 +66,21 @@ def test_a_lone_surrogate_does_not_stop_the_voice() -> None:
     job = Job(1, 1, "key", "a\ud800b", "en")
     _, message = link.decode(link.encode(1, link.Speak(job)))
     assert typing.cast(link.Speak, message).job.text == "a?b"
+
+
+@pytest.mark.parametrize("lufs", [math.nan, -math.inf, 1e9])
+def test_a_senseless_loudness_crosses_so_that_it_can_be_told(lufs: float) -> None:
+    prepared = link.Prepared("key", "hana", link.Lufs(lufs), False, 0.5)
+    _, message = link.decode(link.encode(1, prepared))
+    assert repr(message) == repr(prepared)
+    with pytest.raises(link.LinkError):
+        link.decode(link.encode(1, dataclasses.replace(prepared, prepare_s=math.nan)))
+
+
+def test_a_job_is_for_nobody_that_is_not_known() -> None:
+    job = Job(1, 1, "key", "text", "en", owner="nobody")  # type: ignore[arg-type]
+    with pytest.raises(link.LinkError, match="air, phrase, client"):
+        link.decode(link.encode(1, link.Speak(job)))
 
 
 def test_samples_are_whole_and_read_only() -> None:

@@ -10,7 +10,8 @@ import math
 import numpy as np
 import pytest
 
-from koed.engine.loudness import integrated_lufs, k_weighted
+from koed.engine.loudness import checked_lufs, integrated_lufs, k_weighted, voice_lufs
+from koed.errors import EngineError
 
 PYLOUDNORM = {8000: -17.795, 16000: -17.226, 22050: -17.082, 44100: -16.878, 48000: -16.864}
 
@@ -59,3 +60,28 @@ def test_silence_has_no_loudness_and_a_click_has_one() -> None:
     assert integrated_lufs(np.zeros(48000), 48000) == -math.inf
     assert integrated_lufs(np.zeros(0), 48000) == -math.inf
     assert math.isfinite(integrated_lufs(sine(997, 0.1), 48000))
+
+
+def test_silence_is_no_voice_and_the_loudest_is_told_as_such() -> None:
+    silence = np.zeros(48000, np.float32)
+    assert integrated_lufs(silence, 48000) == -math.inf
+    for nothing in (silence, silence[:0], sine(997, 1, level_db=-90.0)):
+        with pytest.raises(EngineError) as caught:
+            voice_lufs(nothing, 48000)
+        assert caught.value.code == "voice_silent"
+    assert voice_lufs(sine(997, 1, level_db=-66.0), 48000) == pytest.approx(-69.0, abs=0.1)
+    square = np.sign(sine(3000, 1) + 1e-9)
+    assert integrated_lufs(square, 48000) > 0.0
+    assert voice_lufs(square, 48000) == 0.0
+
+
+@pytest.mark.parametrize("lufs", [-70.0, -23.0, 0.0])
+def test_a_loudness_that_can_be_is_left_as_it_is(lufs: float) -> None:
+    assert checked_lufs(lufs) == lufs
+
+
+@pytest.mark.parametrize("lufs", [-math.inf, -70.1, 0.1, math.inf, math.nan])
+def test_a_loudness_that_cannot_be_is_named(lufs: float) -> None:
+    with pytest.raises(EngineError, match=f"{lufs:g} LUFS") as caught:
+        checked_lufs(lufs)
+    assert caught.value.code == "bad_loudness"

@@ -1,20 +1,25 @@
-"""The worker's I/O thread, when its process has stood still."""
+"""The worker's I/O thread: what it tells the stage, and when its process has stood still."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import TypeVar
 
 import pytest
 import zmq
 
 from koed.engine import link, porter
+from koed.engine.base import Job
 from koed.engine.lanes import Lanes
 from koed.engine.porter import OWNER_S, Porter, Pulse
 
 STOOD_STILL_S = 30.0
+
+Heard = TypeVar("Heard", bound=link.Message)
 
 
 class Clock:
@@ -42,21 +47,30 @@ class Stage:
         inside, self._socket = self._context.socket(zmq.ROUTER), self._context.socket(zmq.DEALER)
         port = inside.bind_to_random_port("tcp://127.0.0.1")
         self._socket.connect(f"tcp://127.0.0.1:{port}")
-        self._porter = Porter(inside, Lanes(), self.pulse)
+        self.lanes = Lanes()
+        self._porter = Porter(inside, self.lanes, self.pulse)
         self._thread = threading.Thread(target=self._porter.run)
         self._thread.start()
         self.say(link.Hello(link.VERSION))
 
-    def say(self, message: link.Message) -> None:
-        self._socket.send(link.encode(1, message))
+    def say(self, message: link.Message, session: int = 1) -> None:
+        self._socket.send(link.encode(session, message))
+
+    def hear(self, kind: type[Heard]) -> Heard:
+        """The next message of a kind."""
+        while True:
+            assert self._socket.poll(40_000), f"no {kind.kind} comes"
+            _, message = link.decode(self._socket.recv())
+            if isinstance(message, kind):
+                return message
 
     def beat(self) -> link.Beat:
-        """The next one."""
-        while True:
-            assert self._socket.poll(40_000), "no beat comes"
-            _, message = link.decode(self._socket.recv())
-            if isinstance(message, link.Beat):
-                return message
+        return self.hear(link.Beat)
+
+    def beat_with(self, jobs: tuple[int, ...]) -> None:
+        """Wait for it."""
+        while self.beat().jobs != jobs:
+            pass
 
     def close(self) -> None:
         self._porter.end()
@@ -104,3 +118,30 @@ def test_nobody_takes_a_worker_over_because_it_stood_still(stage: Stage, clock: 
     stage.beat()
     stage.say(link.Ping())
     stage.beat()  # to nobody, if the stage had lost it
+
+
+def test_its_beat_names_the_jobs_that_are_still_to_be_made(stage: Stage) -> None:
+    stage.beat_with(())
+    for serial in (30, 20, 10):
+        stage.say(link.Speak(Job(serial, 1, "k", "text", "en")))
+    stage.beat_with((30, 20, 10))
+    stage.say(link.Keep((10, 20, 40)))
+    stage.beat_with((20, 10))
+    stage.say(link.Keep(()), session=7)  # of an earlier life of the connection
+    stage.beat_with((20, 10))
+    stage.say(link.Keep(()))
+    stage.beat_with(())
+
+
+@pytest.mark.parametrize("version", [link.VERSION - 1, link.VERSION + 1])
+def test_a_stage_of_another_version_is_refused_by_name_with_the_cure(
+    stage: Stage, version: int
+) -> None:
+    stage.say(link.Hello(version), session=2)
+    assert stage.hear(link.Refused).message == (
+        f"the worker at {os.uname().nodename} speaks version {link.VERSION} of koed's engine wire, "
+        f"this stage version {version}: update koed on the older of the two (pip install -U koed) "
+        "and start it again"
+    )
+    stage.say(link.Speak(Job(1, 1, "k", "text", "en")))  # it serves on whom it served
+    stage.beat_with((1,))

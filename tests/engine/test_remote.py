@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgpack
 import pytest
 import zmq
 from hosting import DEADLINE_S, Theatre, job, kill_if_alive, theatre, voice
@@ -243,8 +244,45 @@ def test_another_version_of_the_wire_is_refused_in_words(
     elsewhere.start()
     monkeypatch.setattr(link, "VERSION", link.VERSION + 1)
     with stage_of(elsewhere, tmp_path) as (stage, _):
-        stage.until(lambda: any("refuses" in down[1] for down in stage.diary.downs))
-        assert any("install the same koed on both" in down[1] for down in stage.diary.downs)
+        told = (
+            f"the worker at {elsewhere.address} speaks version {link.VERSION - 1} of koed's engine "
+            f"wire, this stage version {link.VERSION}: update koed on the older of the two "
+            "(pip install -U koed) and start it again"
+        )
+        stage.until(lambda: told in [down[1] for down in stage.diary.downs])
+
+
+def test_what_an_older_worker_says_of_versions_is_told_with_the_cure(
+    elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    old = context.socket(zmq.ROUTER)
+    old.curve_server = True
+    old.curve_publickey, old.curve_secretkey = keys.server_pair(elsewhere.keys)
+    old.bind(elsewhere.address)
+
+    def refused() -> bool:
+        while old.poll(0):
+            sender, frame = old.recv_multipart()
+            kind, session, version = msgpack.unpackb(frame)
+            assert (kind, version) == ("hello", 4)
+            words = (
+                "this worker speaks version 3 of the engine wire, the stage 4: "
+                "install the same koed on both"
+            )
+            old.send_multipart([sender, msgpack.packb(["refused", session, words])])
+        return any("version" in down[1] for down in stage.diary.downs)
+
+    with stage_of(elsewhere, tmp_path) as (stage, _):
+        stage.until(refused)
+        code, message, _, _ = stage.diary.downs[-1]
+        assert code == "worker_unreachable"
+        assert message == (
+            f"the worker at {elsewhere.address} speaks version 3 of koed's engine wire, this "
+            "stage version 4: update koed on the older of the two (pip install -U koed) and start "
+            "it again"
+        )
+    context.destroy(linger=0)
 
 
 @pytest.mark.parametrize(

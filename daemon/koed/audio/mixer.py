@@ -1,9 +1,12 @@
 """The mixer of one output: tracks in, blocks out.
 
-Two sides meet here. The main thread opens, feeds and cuts tracks; the device's callback calls
-`Mixer.render`. The callback waits for nobody: what main wants goes through one deque that
-`render` empties first, what main should know comes back through another, and the floor of a lane
-is one integer that is read at every block.
+Two sides meet here. The main thread says which tracks a lane has and feeds them; the device's
+callback calls `Mixer.render`. The callback waits for nobody: the list of a lane is one reference
+that main swaps whole and every block reads, what else main wants goes through one deque that
+`render` empties first, and what main should know comes back through another.
+
+A block counts the orders that wait, reads the lists, then obeys that many: a list is never older
+than an order that speaks of it, so no sound is refused because its track is not known yet.
 
     feed: clean, gain, resample ─▶ lanes ─▶ sum ─▶ limiter ─▶ mute ─▶ history, levels, device
 """
@@ -12,15 +15,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from koed.audio.arrangement import Entry, Kind, Report
 from koed.audio.history import History
-from koed.audio.lane import Kind, Lane
+from koed.audio.lane import Lane
 from koed.audio.levels import MOUTH_S, Level, Meter
 from koed.audio.limiter import Limiter
 from koed.audio.orders import Orders
@@ -32,26 +35,8 @@ MAX_AHEAD_S = 60.0
 """A lane takes no more sound than this ahead of the ear."""
 MAX_LEVEL = 8.0
 """Samples beyond this (18 dB over full scale) are a fault of the engine and clipped to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What happened to a track. Each opened track gets exactly one ``ended`` (every sample was
-    played) or ``cut`` (it was not: floor, drop or splice), even if it never ``started``.
-
-    ``starved`` and ``resumed`` enclose an outage: silence because no samples were there.
-    """
-
-    kind: Kind
-    serial: int
-    lane: int
-    frame: int
-    """On the playback clock (`Mixer.clock_frames`, `History`): the first sample of the track,
-    one past its last one, or the first one after its fade."""
-    played_s: float
-    """Position in the track's own time, with what a splice left out of its beginning."""
-    starved_s: float
-    """Seconds of silence in the track so far because no samples were there."""
+GONE = 4096
+"""Of so many serials that lists left out last it is checked that they are not named again."""
 
 
 class Mixer:
@@ -80,13 +65,15 @@ class Mixer:
         self._rise = rise_curve(max(1, round(fade_ms / 1000.0 * rate_hz)))
         # control side
         self._lanes: dict[int, Lane] = {}
-        self._sources: dict[int, Source] = {}
+        self._sources: dict[int, Source] = {}  # of what may still be fed
+        self._named: dict[int, Lane] = {}  # every serial of the newest lists
+        self._gone: deque[int] = deque(maxlen=GONE)
         self._paused = False
         # between the two
+        self._playing: tuple[Lane, ...] = ()  # swapped whole
         self._orders = Orders()
         self._reports: deque[Report] = deque()
         # device side
-        self._playing: list[Lane] = []
         self._limiter = Limiter(rate_hz, true_peak_db)
         self._volume = Ramp(self._rise)
         self._meter = Meter(rate_hz)
@@ -99,15 +86,33 @@ class Mixer:
 
     # --- control side: the main thread ---
 
-    def open(self, lane: int, serial: int, gain_db: float = 0.0) -> None:
-        """Declare the next track of ``lane``; its tracks play in the order of opening."""
-        place = self._lane(lane)
-        self._source(serial, place, gain_db)
-        self._orders.add(place.open, serial)
+    def arrange(self, lane: int, entries: Sequence[Entry]) -> None:
+        """Say which tracks ``lane`` has, in the order in which they are to be heard. From the next
+        block on it is so: what is new is waited for, what is not named any more is faded out if it
+        sounds and forgotten. The empty list is stop. The same list again changes nothing.
+
+        One that has ended may be named on. See `Joint` for a track that takes over in mid-sound.
+        """
+        place, newest = self._lane(lane), tuple(entries)
+        serials = {entry.serial for entry in newest}
+        new = [entry for entry in newest if entry.serial not in self._named]
+        assert len(serials) == len(newest), "a track is named twice"
+        assert all(serial > 0 for serial in serials), "0 means no track"
+        assert all(self._named.get(s, place) is place for s in serials), "it is of another lane"
+        assert not any(e.serial in self._gone for e in new), "what was left out is named again"
+        for entry in new:
+            self._named[entry.serial] = place
+            self._sources[entry.serial] = Source(entry.serial, place, _amplitude(entry.gain_db))
+        for serial in [e.serial for e in place.newest if e.serial not in serials]:
+            del self._named[serial]
+            self._sources.pop(serial, None)
+            self._gone.append(serial)
+        place.newest = newest
+        self._orders.add(_nothing)  # whatever sleeps wakes
 
     def feed(self, serial: int, pcm: NDArray[np.float32], rate_hz: int) -> None:
-        """Append ``pcm`` [S] float32 mono at ``rate_hz``; it is copied. A track that is over is
-        no error: late chunks after a cut are normal.
+        """Append ``pcm`` [S] float32 mono at ``rate_hz``; it is copied. A track that is over or
+        not listed is no error: late chunks after a cut are normal.
 
         Raises `KoedError` ``lane_full`` and takes nothing if the lane would then be more than
         `MAX_AHEAD_S` ahead.
@@ -132,35 +137,6 @@ class Mixer:
         pause = round(pause_s * self.rate_hz)
         source.lane.fed += pause
         self._orders.add(source.lane.end, serial, pause)
-
-    def floor(self, lane: int, serial: int) -> None:
-        """Everything in ``lane`` below ``serial`` is dead from the next block on: what sounds is
-        faded out, the rest dropped. Only ever rises."""
-        place = self._lane(lane)
-        if serial > place.floor:
-            place.floor = serial
-            for dead in [s for s, o in self._sources.items() if o.lane is place and s < serial]:
-                del self._sources[dead]
-
-    def drop(self, lane: int, serials: Collection[int]) -> None:
-        """Take tracks out of ``lane``; one that sounds already is faded out."""
-        for serial in serials:
-            self._sources.pop(serial, None)
-        self._orders.add(self._lane(lane).drop, frozenset(serials))
-
-    def splice(
-        self, lane: int, old: int, new: int, at_s: float, *, aligned: bool, gain_db: float = 0.0
-    ) -> None:
-        """Open ``new`` to replace ``old`` from ``at_s`` (old's time) on, crossfaded.
-
-        ``old`` goes on until it is at ``at_s`` and ``new`` has samples (or has ended); it may be
-        fed meanwhile. Everything that was opened behind ``old`` is dropped. With ``aligned``,
-        new's time 0 is old's ``at_s`` and the part of it that comes late is left out; else all
-        of ``new`` is played. If ``old`` is over already, ``new`` replaces what came after it.
-        """
-        place = self._lane(lane)
-        self._source(new, place, gain_db)
-        self._orders.add(place.splice, old, new, round(at_s * self.rate_hz), aligned)
 
     def pause(self, on: bool) -> None:
         """Hold all lanes where they are, or go on from that very sample."""
@@ -228,16 +204,10 @@ class Mixer:
     def _lane(self, number: int) -> Lane:
         lane = self._lanes.get(number)
         if lane is None:
-            lane = Lane(number, self._rise, self._log, paused=self._paused)
+            lane = Lane(number, self.rate_hz, self._rise, self._log, paused=self._paused)
             self._lanes[number] = lane
-            self._orders.add(self._playing.append, lane)
+            self._playing = (*self._playing, lane)
         return lane
-
-    def _source(self, serial: int, lane: Lane, gain_db: float) -> None:
-        assert serial > 0, "0 means no track"
-        assert serial not in self._sources, f"track {serial} is open already"
-        if serial >= lane.floor:
-            self._sources[serial] = Source(serial, lane, _amplitude(gain_db))
 
     def _push(self, source: Source, pcm: Samples) -> None:
         if len(pcm):
@@ -272,7 +242,7 @@ class Mixer:
     def ready(self) -> int:
         """Frames that can be rendered before a lane starves. For a caller of `render` that has
         no clock to follow."""
-        self._orders.obey()
+        self._catch_up()
         lanes = [lane.playable() for lane in self._playing]
         limits = [frames for frames, whole in lanes if not whole]
         return min(limits) if limits else max((frames for frames, _ in lanes), default=0)
@@ -280,7 +250,9 @@ class Mixer:
     @property
     def idle(self) -> bool:
         """Nothing sounds, and nothing will before something is asked for."""
-        return self._resting and not self._orders and not self._busy()
+        if not self._resting or self._orders or self._busy():
+            return False
+        return not any(lane.behind for lane in self._playing)
 
     def wait(self, timeout_s: float) -> None:
         """Until something is asked for, or the timeout."""
@@ -291,9 +263,16 @@ class Mixer:
         assert self._resting, "something sounds"
         self._rest(frames)
 
+    def _catch_up(self) -> None:
+        """Make the newest lists so, and obey what was asked for before they were read."""
+        count = len(self._orders)
+        for lane in self._playing:
+            lane.read()
+        if count:
+            self._orders.obey(count)
+
     def _render(self, frames: int) -> Samples:
-        if self._orders:
-            self._orders.obey()
+        self._catch_up()
         if frames <= 0:
             return self._out[:0]
         out = self._out[:frames]
@@ -337,16 +316,16 @@ class Mixer:
         self._tell(False)
 
     def _busy(self) -> bool:
-        for lane in self._playing:
-            lane.sink()
-        return any(lane.busy for lane in self._playing)
+        for lane in self._playing:  # noqa: SIM110 - at every block, and `any` takes twice as long
+            if lane.busy:
+                return True
+        return False
 
     def _mix(self, frames: int) -> bool:
         """Sum the lanes into the limiter's room; returns whether anything sounds."""
         sounds = filled = False
         bus = self._limiter.room(frames)
         for lane in self._playing:
-            lane.sink()
             if not lane.busy:
                 continue
             if not filled:
@@ -372,6 +351,10 @@ class Mixer:
                 track.position / self.rate_hz, track.starved / self.rate_hz,
             )
         )  # fmt: skip
+
+
+def _nothing() -> None:
+    """The order that only wakes."""
 
 
 def _amplitude(gain_db: float) -> float:

@@ -15,16 +15,17 @@ class Orders:
         self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._come = threading.Event()
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def add(self, order: Callable[..., Any], *arguments: Any) -> None:
         self._waiting.append((order, arguments))
         if not self._come.is_set():
             self._come.set()
 
-    def obey(self) -> None:
-        for _ in range(len(self._waiting)):
+    def obey(self, count: int) -> None:
+        """Carry out the next ``count``, which must be there; what came since waits."""
+        for _ in range(count):
             order, arguments = self._waiting.popleft()
             order(*arguments)
 

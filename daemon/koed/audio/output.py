@@ -150,6 +150,7 @@ class Output:
         self._valve: Valve | None = None
         self._software = ""
         self._underruns = 0  # of devices that are closed
+        self._faults = 0
         self._failures = 0  # in a row
         self._had_server = False
         self._cleaned = False
@@ -215,6 +216,16 @@ class Output:
         device = self._device
         return self._underruns + (device.underruns if device is not None else 0)
 
+    @property
+    def faults(self) -> dict[str, int]:
+        """Errors of ours that cost a moment of sound, and samples of an engine that are none."""
+        device = self._device
+        return {
+            "mixer": self.mixer.faults,
+            "device": self._faults + (device.faults if isinstance(device, PulseDevice) else 0),
+            "samples": self.mixer.non_finite_samples,
+        }
+
     def status(self) -> dict[str, Any]:
         device = self._device
         null = isinstance(device, NullDevice)
@@ -226,6 +237,7 @@ class Output:
             "microphone": None if null else self.config.microphone,
             "latency_ms": round(device.latency_s * 1000, 1) if device is not None else None,
             "underruns": self.underruns,
+            "faults": self.faults,
             "code": self.error.code if self.error is not None else None,
             "message": str(self.error) if self.error is not None else "",
         }
@@ -327,6 +339,7 @@ class Output:
         if device is not None:
             device.close()
             self._underruns += device.underruns
+            self._faults += device.faults if isinstance(device, PulseDevice) else 0
 
     def _signal(self, event: DeviceLost | DeviceBack, text: str) -> None:
         self._signals.append(OutputSignal(event, text))

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from koed.audio.arrangement import Joint
 
 Samples = NDArray[np.float32]
 
@@ -56,23 +57,13 @@ class Ramp:
             block[count:] *= self._target
 
 
-@dataclass(slots=True)
-class Joint:
-    """Where a track is replaced by the one behind it."""
-
-    track: Track
-    at: int
-    """Position in the old track."""
-    aligned: bool
-    """The new track's position 0 is the old one's ``at``: what is late of it is left out."""
-
-
 class Track:
     """The sound of one segment as far as it is here and not yet played."""
 
     __slots__ = (
         "_chunks", "_offset", "_rise", "available", "begun", "ended", "faded", "finished", "joint",
-        "last", "late", "pause", "position", "prompt", "serial", "starved", "starving",
+        "last", "late", "pause", "position", "prompt", "seam", "serial", "shut", "sounding",
+        "starved", "starving", "until",
     )  # fmt: skip
 
     def __init__(self, serial: int, rise: Samples) -> None:
@@ -89,10 +80,29 @@ class Track:
         self.faded = len(rise)  # how far a fade-in has come
         self.ended = False  # nothing more will be fed
         self.begun = False  # a sample was played
+        self.sounding = False  # its samples go out, and it was not faded out since
         self.finished = False  # every sample was played; its pause may go on
         self.starving = False
-        self.prompt = False  # nothing was playing when it was opened: waiting is no outage
-        self.joint: Joint | None = None
+        self.prompt = False  # all before it was over when it was listed: waiting is no outage
+        self.joint: Joint | None = None  # as it was said last
+        self.seam: int | None = None  # where it takes over from the one before it in the queue
+        self.until: int | None = None  # where it is cut
+        self.shut = False  # it may not begin yet
+
+    @property
+    def reach(self) -> int:
+        """Up to here its time line was heard, be it from the track before it."""
+        return max(self.position, self.late)
+
+    @property
+    def heard(self) -> int:
+        """Frames in the chunks that are not to be left out."""
+        return max(0, self.available - max(0, self.late - self.position))
+
+    @property
+    def cut_here(self) -> bool:
+        """It has come to where it is cut."""
+        return self.until is not None and not self.finished and self.reach >= self.until
 
     def push(self, pcm: Samples) -> None:
         self._chunks.append(pcm)
@@ -107,8 +117,8 @@ class Track:
             out[filled : filled + len(piece)] = piece
             filled += len(piece)
             self._advance(len(piece), chunk)
-        curve = self._rise[self.faded : self.faded + filled]
-        if len(curve):
+        if self.faded < len(self._rise):
+            curve = self._rise[self.faded : self.faded + filled]
             out[: len(curve)] *= curve
             self.faded += len(curve)
         self.last = float(out[filled - 1])

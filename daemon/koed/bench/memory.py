@@ -303,7 +303,11 @@ class Soak:
     def _over(self, lane: int, outcome: str) -> None:
         """As on the stage: what has been heard may go."""
         self.outcomes[outcome] += 1
-        self.host.floor(lane, self._acts.pop(lane).serial + 1)
+        del self._acts[lane]
+        self._keep()
+
+    def _keep(self) -> None:
+        self.host.keep({act.serial for act in self._acts.values()})
 
     def _turn_until(self, condition: Any) -> None:
         """Do the work of the stage's loop until ``condition``."""
@@ -354,12 +358,11 @@ class Soak:
         first, act.heard_s = act.heard_s == 0.0, act.heard_s + len(pcm) / rate_hz
         self.host.grant(lane, 0.0)
         if first and act.turn.kind == "cut":
-            self.host.kill([serial])
             self._over(lane, "cut")
         elif first and act.turn.kind == "restyled":
             act.serial = next(self._serials)
             self._issue(lane, act, TAKES_OVER[act.turn.voice], restyle_of=serial)
-            self.host.kill([serial])
+            self._keep()
 
     def mended(self, serial: int, lane: int, code: str) -> None:
         self.mended_jobs[code] += 1

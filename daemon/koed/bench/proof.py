@@ -33,8 +33,8 @@ from koed.bench.counterparts.pulse import PulseServer
 from koed.bench.rig import Rig, Watch, rig
 from koed.errors import KoedError
 from koed.obs.link import EVENTS, METERS, Link
+from koed.playback.queue import Line
 from koed.render import OUTPUT, Renderer
-from koed.speaker import Line
 
 FIRST = ("Hana", "hana", "Good evening, and welcome to the show.")
 SECOND = ("Ken", "ken", "Thank you. Now I am the one who speaks.")

@@ -29,8 +29,8 @@ from koed.config import Config
 from koed.desk import Desk
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.speaker import Drop
-from koed.stage import Stage
+from koed.playback.dispatch import Dispatch
+from koed.playback.inputs import Amend, Withdraw
 from koed.voices import VoiceBook
 
 LOOK_S = 0.5
@@ -51,7 +51,7 @@ class ChatCounter:
         self,
         config: Config,
         desk: Desk,
-        stage: Stage,
+        dispatch: Dispatch,
         book: VoiceBook,
         bus: Bus,
         state: Path,
@@ -59,7 +59,8 @@ class ChatCounter:
     ) -> None:
         self._config = config.chat
         self._desk = desk
-        self._stage = stage
+        self._dispatch = dispatch
+        self._lineup = dispatch.player.lineup
         self._book = book
         self._bus = bus
         self._clock = clock
@@ -132,7 +133,7 @@ class ChatCounter:
 
     def _look(self, now: float) -> None:
         """Show the policy the scene: modes now, the voices that there are now and then."""
-        channels = self._stage.channels
+        channels = self._lineup.channels
         muted = frozenset(name for name, channel in channels.items() if channel.chat_muted)
         scene = self.policy.scene
         langs = scene.langs
@@ -141,8 +142,8 @@ class ChatCounter:
             profiles = {name: self._book.profile(name) for name in self._book.names()}
             langs = {name: profile.lang if profile else "" for name, profile in profiles.items()}
             self._warn(langs.keys())
-        if langs is not scene.langs or muted != scene.muted or self._desk.voice != scene.voice:
-            self.policy.scene = Scene(self._desk.voice, langs, next(iter(channels)), muted)
+        if langs is not scene.langs or muted != scene.muted or self._lineup.voice != scene.voice:
+            self.policy.scene = Scene(self._lineup.voice, langs, next(iter(channels)), muted)
 
     def _warn(self, there: Any) -> None:
         missing = self._viewers.named_voices() - set(there)
@@ -174,10 +175,10 @@ class ChatCounter:
             return self._tell(line, "dropped", error.code)
         utterance: int = result["utterance"]
         self._ledger.add(Entry(verdict.ticket, utterance, verdict.text, verdict.plain, [copy]))
-        there = self._stage.speaker.find(utterance)
+        there = self._lineup.queue.find(utterance)
         if there is None:  # it is over before it has begun: its voice is broken
             self._ledger.end(utterance)
-        channel = self._stage.channels.get(there.output) if there else None
+        channel = self._lineup.channels.get(there.output) if there else None
         waits = channel is not None and (channel.silent or channel.paused)
         return self._tell(
             line, "held" if waits else "said", "", utterance, result["voice"], verdict.text
@@ -188,12 +189,12 @@ class ChatCounter:
         if entry is None:
             return self._tell(line, "merged", verdict.reason)
         mark = self._config.repeats.count_mark
-        if mark and self._stage.performance_of(entry.utterance) is None:
+        if mark and not any(u.number == entry.utterance for u in self._lineup.on_stage()):
             # only while it stands far back: its sound need not be made again and again
-            there = self._stage.speaker.find(entry.utterance)
+            there = self._lineup.queue.find(entry.utterance)
             if there is not None:
                 text = entry.text + mark.format(n=verdict.copies)
-                self._stage.amend(entry.utterance, text, there.author, there.key)
+                self._dispatch.ask(Amend(entry.utterance, text, there.author, there.key))
         return self._tell(line, "merged", verdict.reason, entry.utterance, None, entry.text)
 
     def _tell(
@@ -251,19 +252,13 @@ class ChatCounter:
     def _inherit(self, entry: Entry) -> None:
         """Somebody else's copy is left: the line is that one's now, and names nobody."""
         heir = entry.copies[0] if entry.copies else None
-        there = self._stage.speaker.find(entry.utterance)
+        there = self._lineup.queue.find(entry.utterance)
         if heir is not None and there is not None and there.author != heir.author:
             entry.text = entry.plain
-            self._stage.amend(entry.utterance, entry.plain, heir.author, heir.key)
+            self._dispatch.ask(Amend(entry.utterance, entry.plain, heir.author, heir.key))
 
     def _cancel(self, utterance: int, reason: str) -> list[int]:
-        drops, sounding = self._stage.speaker.cancel(utterance)
-        self._stage.drop_all([Drop(drop.line, reason) for drop in drops])
-        for line in sounding:
-            performance = self._stage.performance_of(line.utterance)
-            if performance is not None:
-                self._stage.cut(performance, reason)
-        return [utterance] if drops or sounding else []
+        return [utterance] if self._dispatch.ask(Withdraw(utterance, reason)) else []
 
     # --- what happens to lines ---------------------------------------------------------------
 
@@ -279,7 +274,7 @@ class ChatCounter:
 
     def _drop_waiting(self, output: str) -> None:
         """Chat is muted: what waits of it goes, whatever its priority."""
-        waiting = {line.utterance for line in self._stage.speaker.waiting(output)}
+        waiting = {line.utterance for line in self._lineup.queue.waiting(output)}
         for entry in self._ledger:
             if entry.utterance in waiting:
                 self._cancel(entry.utterance, "chat_muted")

@@ -87,7 +87,7 @@ class Rehearsal:
             row.verdict = "merged"
             entry = self._ledger.join(verdict.ticket, copy_of(request))
             mark = self._config.chat.repeats.count_mark
-            there = self._theatre.speaker.find(entry.utterance) if entry and mark else None
+            there = self._theatre.queue.find(entry.utterance) if entry and mark else None
             if entry and there:
                 text = entry.text + mark.format(n=verdict.copies)
                 self._amend(entry, text, there.author, there.key)
@@ -132,7 +132,7 @@ class Rehearsal:
         self._rows.append(row)
 
     def _amend(self, entry: Entry, text: str, author: str | None, key: str | None) -> None:
-        self._theatre.speaker.amend(entry.utterance, text, author, key)
+        self._theatre.queue.amend(entry.utterance, text, author, key)
 
     def _ended(self, fate: Fate) -> None:
         utterance = fate.line.utterance

@@ -1,4 +1,4 @@
-"""The queue without a stage: the real `koed.speaker.Speaker` under a clock that is only counted.
+"""The queue without a player: the real `koed.playback.queue.Queue`, its clock only counted.
 
 A line takes as long as `koed.chat.pace` estimates; who is next, who is dropped and who interrupts
 is decided by the queue itself.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from koed.chat.pace import speaking_s
 from koed.config import Config
-from koed.speaker import PRIORITIES, Drop, Limits, Line, Priority, Speaker
+from koed.playback.queue import PRIORITIES, Drop, Limits, Line, Priority, Queue
 
 
 @dataclass(slots=True)
@@ -43,14 +43,14 @@ class Theatre:
     config: Config
     ended: Callable[[Fate], None]
     """Told of every line that is over, as soon as that is known."""
-    speaker: Speaker = field(init=False)
+    queue: Queue = field(init=False)
     _lanes: list[_Lane] = field(init=False)
     _fates: dict[int, Fate] = field(default_factory=dict)
     _utterance: int = 0
 
     def __post_init__(self) -> None:
         queue = self.config.queue
-        self.speaker = Speaker(
+        self.queue = Queue(
             self.config.outputs,
             Limits(queue.max_lines, queue.max_chatter, queue.max_per_author, queue.when_full),
         )
@@ -76,7 +76,7 @@ class Theatre:
             queued_at=now, expires_at=expires_at,
         )  # fmt: skip
         fate = Fate(line)
-        admission = self.speaker.submit(line)
+        admission = self.queue.submit(line)
         self._dropped(admission.dropped)
         if admission.refused:
             fate.dropped = admission.refused
@@ -95,7 +95,7 @@ class Theatre:
 
     def cancel(self, utterance: int, now: float) -> bool:
         """Take a line back, even in mid-word."""
-        drops, sounding = self.speaker.cancel(utterance)
+        drops, sounding = self.queue.cancel(utterance)
         self._dropped(drops)
         for lane in self._lanes:
             if lane.sounds and lane.sounds.line in sounding:
@@ -129,21 +129,21 @@ class Theatre:
                 self._end(lane, lane.sounds, at)
             else:
                 self._begin(lane, at)
-        self._dropped(self.speaker.expire(now))
+        self._dropped(self.queue.expire(now))
 
     def _next(self, lane: _Lane, now: float) -> float:
         """When something happens on a lane: the line that sounds ends, or the next one begins."""
         if lane.sounds is not None:
             return lane.until
-        line = self.speaker.peek(lane.output, lane.among)
+        line = self.queue.peek(lane.output, lane.among)
         return float("inf") if line is None else max(lane.free_at, line.queued_at)
 
     def _begin(self, lane: _Lane, at: float) -> None:
-        self._dropped(self.speaker.expire(at))
-        line = self.speaker.peek(lane.output, lane.among)
+        self._dropped(self.queue.expire(at))
+        line = self.queue.peek(lane.output, lane.among)
         if line is None or line.queued_at > at:
             return
-        self.speaker.begin(line)
+        self.queue.begin(line)
         fate = self._fates[line.utterance]
         fate.line = line  # its text may have been amended meanwhile
         fate.begins_s = at
@@ -151,7 +151,7 @@ class Theatre:
         lane.until = at + speaking_s(line.text, self.config.text)
 
     def _end(self, lane: _Lane, fate: Fate, at: float) -> None:
-        self.speaker.end(fate.line.utterance)
+        self.queue.end(fate.line.utterance)
         self._fates.pop(fate.line.utterance, None)
         fate.ends_s = at
         lane.sounds = None

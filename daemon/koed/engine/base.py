@@ -67,7 +67,8 @@ class Voice:
     key: str
     lang: str
     loudness_lufs: float
-    """Integrated loudness (ITU-R BS.1770-4) of a calibration sentence at the engine's own level."""
+    """Integrated loudness (ITU-R BS.1770-4) of a calibration sentence at the engine's own level,
+    -70 to 0: a voice with any other is refused."""
     state: Mapping[str, Any]
     """What the engine needs to speak, as plain msgpack values: it is cached on disk by `key`."""
 
@@ -99,9 +100,18 @@ class Mouth:
     """From the segment's first sample."""
 
 
+Owner = Literal["air", "phrase", "client"]
+"""Whom a job is for: listeners who hear it now; the store of phrases; a client that asked for the
+sound itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One segment to speak. ``serial`` rises by one per job over the life of the daemon."""
+    """One segment to speak.
+
+    ``serial`` is unique over the life of the daemon: each owner counts in a class of its own, so a
+    higher one was not asked for later.
+    """
 
     serial: int
     lane: int
@@ -116,6 +126,8 @@ class Job:
     """Serial of an earlier job that this one continues in another voice; 0 = a new job."""
     start_s: float = 0.0
     """With ``restyle_of``: the position in that job's sound from which to go on."""
+    owner: Owner = "air"
+    """A worker takes jobs of the air first, then those of clients, then phrases."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from typing import Any
 import msgpack
 
 from koed.engine.base import Voice
+from koed.engine.loudness import VOICE_LUFS
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def _voice(body: Any, key: str) -> Voice | None:
     name, lang = body.get("name"), body.get("lang")
     if not (isinstance(name, str) and isinstance(lang, str) and isinstance(state, dict)):
         return None
-    if not isinstance(loudness, float):
+    if not isinstance(loudness, float) or not VOICE_LUFS[0] <= loudness <= VOICE_LUFS[1]:
         return None
     return Voice(name=name, key=key, lang=lang, loudness_lufs=loudness, state=state)
 

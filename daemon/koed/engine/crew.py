@@ -11,7 +11,7 @@ import logging
 import os
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +83,12 @@ class Crew:
         """What cannot be sent is lost with its worker, of which `unwell` will tell."""
         if not self._dial.send(peer.identity, link.encode(peer.session, message)):
             log.debug("%s: nobody there for %s", self._name, message.kind)
+
+    def tell_wanted(self, wanted: Collection[int], *, again: bool) -> None:
+        """Tell the active worker which jobs are wanted, if there is need: see `Peer.keep`."""
+        message = self.active.keep(wanted, again=again) if self.active else None
+        if self.active is not None and message is not None:
+            self.send(self.active, message)
 
     def messages(self, now: float) -> Iterator[tuple[Peer, Message, NDArray[np.float32] | None]]:
         """The next messages, and the samples of a `Sound`; what is left of an earlier session

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.config import EngineConfig
-from koed.engine import link
+from koed.engine import link, versions
 from koed.engine.base import Capabilities, Job, ProfileSpec
 from koed.engine.crew import Crew
 from koed.engine.dial import Context, Socket
@@ -85,6 +85,8 @@ class EngineHost:
         """Jobs that wait for the standby worker."""
         self._unspoken: list[Job] = []
         """Jobs that came while no worker was up."""
+        self._wanted: set[int] = set()
+        """What was named last to be kept, and what was given since."""
         self._backoff_s = RETRY_S
         self._retry_at = 0.0
         self._up_at = 0.0
@@ -121,6 +123,20 @@ class EngineHost:
         """A fresh worker stands by, or is starting, for when nothing is being spoken."""
         return self._crew is not None and self._crew.standby is not None
 
+    @property
+    def jobs(self) -> frozenset[int]:
+        """Serials of jobs that the worker has and has not finished, by its newest beat (which may
+        be a moment old), and of those that wait here."""
+        beat = self._active.beat if self._active else None
+        here = (job.serial for job in (*self._held, *self._unspoken))
+        return frozenset((*(beat.jobs if beat else ()), *here))
+
+    @property
+    def doing(self) -> str:
+        """``state`` of the worker's newest `Beat`; empty if none came yet."""
+        beat = self._active.beat if self._active else None
+        return beat.state if beat else ""
+
     def stop(self, deadline_s: float) -> None:
         """Send the workers away; after ``deadline_s`` they are killed. The one call that waits."""
         self.state = "stopped"
@@ -150,7 +166,9 @@ class EngineHost:
             peer.waiting.discard(key)
 
     def speak(self, job: Job) -> None:
-        """Give a job to the worker. If none is up, the listener hears soon that it failed."""
+        """Give a job to the worker; it is wanted until the next `keep`, which is to name it. If
+        none is up, the listener hears soon that it failed."""
+        self._wanted.add(job.serial)
         crew = self._crew
         if crew is None or crew.active is None or self.state != "up":
             self._unspoken.append(job)
@@ -161,23 +179,14 @@ class EngineHost:
         else:
             self._give(crew.active, job)
 
-    def floor(self, lane: int, serial: int) -> None:
-        """Every job of ``lane`` below ``serial`` is dead: nothing of it is told any more."""
-        self._withdraw(lambda job: job.lane == lane and job.serial < serial)
-        peer = self._active
-        if peer is not None and self.state == "up":
-            sent = peer.outstanding
-            peer.drop([s for s, own in sent.items() if own == lane and s < serial])
-            self._send(peer, link.Floor(lane, serial))
-
-    def kill(self, serials: Iterable[int]) -> None:
-        """These jobs are dead. One that another job restyles may be killed after that was given."""
-        dead = tuple(serials)
-        self._withdraw(lambda job: job.serial in dead)
-        peer = self._active
-        if peer is not None and self.state == "up":
-            peer.drop(dead)
-            self._send(peer, link.Kill(dead))
+    def keep(self, serials: Collection[int]) -> None:
+        """Name all jobs of this engine that are still wanted, also those that are made and may be
+        restyled. Every other one is over: nothing of it is told any more. Cheap if nothing
+        changed. A restyle's source may be left out once that was given to `speak`."""
+        self._wanted = set(serials)
+        self._held = [job for job in self._held if job.serial in self._wanted]
+        self._unspoken = [job for job in self._unspoken if job.serial in self._wanted]
+        self._tell_wanted(again=False)
 
     def grant(self, lane: int, ahead_s: float) -> None:
         """Tell how many seconds of a lane's sound wait to be heard: the worker may go on until
@@ -216,6 +225,7 @@ class EngineHost:
         if crew.active is None and now >= self._retry_at:
             self._begin(crew, now)
         crew.keep_contact(now)
+        self._tell_wanted(again=True)
         self._plan_swap(crew, now)
         return min(now + TICK_S, self._retry_at) if crew.active is None else now + TICK_S
 
@@ -241,14 +251,13 @@ class EngineHost:
             case link.Beat():
                 peer.beat = message
                 peer.rss_mb = peer.rss_mb if peer.child else message.rss_mb
-            case link.Here():
+            case link.Here(link.VERSION):
                 self._send(peer, link.Hello(link.VERSION))
             case link.Ready():
                 peer.ready = message
                 self._up_if_complete(crew, peer)
-            case link.Refused(text):
-                text = f"{peer.address or 'the worker'} refuses: {text}"
-                self._give_up(crew, peer, Failure("worker_unreachable", text), now)
+            case link.Here() | link.Refused():
+                self._give_up(crew, peer, versions.refused(message, peer.where), now)
             case link.LogLine(level, text):
                 log.log(max(logging.DEBUG, min(level, logging.ERROR)), "%s: %s", self.name, text)
             case _:
@@ -276,9 +285,9 @@ class EngineHost:
         if total_s is not None:
             self._send(peer, link.Grant(lane, total_s))
 
-    def _withdraw(self, dies: Callable[[Job], bool]) -> None:
-        self._held = [job for job in self._held if not dies(job)]
-        self._unspoken = [job for job in self._unspoken if not dies(job)]
+    def _tell_wanted(self, *, again: bool) -> None:
+        if self._crew is not None and self.state == "up":
+            self._crew.tell_wanted(self._wanted, again=again)
 
     def _fail_unspoken(self) -> None:
         unspoken, self._unspoken = self._unspoken, []

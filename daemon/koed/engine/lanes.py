@@ -1,10 +1,12 @@
-"""What a worker has to do next: the lanes of jobs, their credit, the floor, and voices to prepare.
+"""What a worker has to do next: the lanes of jobs, their credit, and voices to prepare.
 
-Two threads meet here under one lock. The I/O thread puts jobs in and says what is dead; the
-synthesis thread takes the next step and is the only one that ever touches a `Stream`. The choice
-between lanes is: the one that is nearest to running dry, and among equals the highest number (an
-urgent lane has a higher number than the one it interrupts). As all lanes are filled equally far
-ahead of the ear, a lane that begins is always first, and lanes that are all hungry take turns.
+Two threads meet here under one lock. The I/O thread puts jobs in and says which are still wanted;
+the synthesis thread takes the next step and is the only one that ever touches a `Stream`. The
+choice between lanes with credit is made anew at every step: a job of the air, then one for a
+client, then a phrase; among those of one owner the lane that is nearest to running dry, and among
+equals the highest number (an urgent lane has a higher number than the one it interrupts; a number
+means nothing else). As all lanes of the air are filled equally far ahead of the ear, a lane that
+begins is always first, and lanes that are all hungry take turns.
 
 A voice is prepared when no lane has work, because it may take seconds. Two exceptions: the next
 job of the chosen lane needs it; or it has waited for `PATIENCE_S` in a stream that never pauses,
@@ -18,13 +20,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from koed.engine.base import Job, ProfileSpec, Stream, Voice
+from koed.engine.base import Job, Owner, ProfileSpec, Stream, Voice
+from koed.engine.link import BEAT_JOBS
 
-KEPT_STREAMS = 4
-"""Streams of a lane that are kept after their jobs for `Engine.restyle`."""
+KEPT_STREAMS = 16
+"""Streams of a lane that are kept for `Engine.restyle` while their jobs are wanted; of more the
+oldest go, unless a restyle that is to come claims them."""
+URGENCY: dict[Owner, int] = {"air": 2, "client": 1, "phrase": 0}
 PATIENCE_S = 10.0
 REST_S = 1.0
 """Long enough that it is not the breath between two lines of a conversation."""
@@ -43,7 +48,8 @@ class Spoken:
     stream: Stream | None = None
     dead: bool = False
     adopted: bool = False
-    """Its stream lives on inside a restyled one and may not be closed from here."""
+    """Its stream lives on inside a restyled one, or is on its way there: it may not be closed from
+    here."""
     seq: int = 0
     sent_s: float = 0.0
 
@@ -58,7 +64,6 @@ class Lane:
     current: Spoken | None = None
     kept: OrderedDict[int, Spoken] = field(default_factory=OrderedDict)
     """Begun jobs by serial whose streams a later job may continue."""
-    floor: int = 0
     sent_s: float = 0.0
     granted_s: float = 0.0
 
@@ -69,6 +74,18 @@ class Lane:
     @property
     def credit_s(self) -> float:
         return self.granted_s - self.sent_s
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Those that are not finished, the one in work first."""
+        return [*([self.current.job] if self.current else []), *self.queue]
+
+    @property
+    def urgency(self) -> tuple[int, float, int]:
+        """Of a lane with work; the highest is next. The credit is rounded, so that a grant that
+        came some milliseconds earlier decides nothing."""
+        job = self.current.job if self.current else self.queue[0]
+        return URGENCY[job.owner], round(self.credit_s, 1), self.number
 
     def claimed(self, serial: int) -> bool:
         """Whether a job to come continues this one."""
@@ -136,6 +153,7 @@ class Lanes:
                 self._end_current(lane)
                 for spoken in lane.kept.values():
                     self._bury(spoken)
+                lane.kept.clear()  # a stream that is being made for one of them finds no place
             self._lanes = {}
             self._orders.clear()
             self._session = session
@@ -143,22 +161,27 @@ class Lanes:
 
     def submit(self, job: Job) -> None:
         with self._changed:
-            lane = self._lane(job.lane)
-            if job.serial >= lane.floor:
-                lane.queue.append(job)
-                self._changed.notify()
+            self._lane(job.lane).queue.append(job)
+            self._changed.notify()
 
-    def floor(self, number: int, serial: int) -> None:
-        with self._changed:
-            lane = self._lane(number)
-            lane.floor = max(lane.floor, serial)
-            self._kill_where(lane, lambda other: other < serial)
-
-    def kill(self, serials: Sequence[int]) -> None:
-        dead = frozenset(serials)
+    def keep(self, serials: Collection[int]) -> None:
+        """Every job that is not named is over, and nothing of it is sent from now on. Its kept
+        stream is closed, unless a job to come claims it. Saying it again changes nothing."""
+        wanted = frozenset(serials)
         with self._changed:
             for lane in self._lanes.values():
-                self._kill_where(lane, dead.__contains__)
+                self._end_all_but(lane, wanted)
+            self._changed.notify()
+
+    def jobs(self) -> tuple[int, ...]:
+        """Serials of the jobs that are not finished; of more than `BEAT_JOBS` the next ones."""
+        with self._changed:
+            waiting = [
+                (place, lane.number, job.serial)
+                for lane in self._lanes.values()
+                for place, job in enumerate(lane.jobs)
+            ]
+        return tuple(serial for _, _, serial in sorted(waiting)[:BEAT_JOBS])
 
     def grant(self, number: int, granted_s: float) -> None:
         with self._changed:
@@ -216,10 +239,22 @@ class Lanes:
         with self._changed:
             self._voices[voice.key] = voice
 
-    def source(self, lane: Lane, serial: int) -> Spoken | None:
-        """The begun job that a restyle continues."""
+    def adopt(self, lane: Lane, serial: int) -> Spoken | None:
+        """The begun job that a restyle continues, if its stream is kept; nobody closes that from
+        now on, whatever becomes of either job while the engine makes one stream of the other."""
         with self._changed:
-            return lane.kept.get(serial)
+            source = lane.kept.get(serial)
+            if source is None or source.stream is None:
+                return None
+            source.adopted = True
+            return source
+
+    def disown(self, lane: Lane, source: Spoken) -> None:
+        """The restyle failed: the stream is as before, and closed if it went out of use."""
+        with self._changed:
+            source.adopted = False
+            if lane.kept.get(source.job.serial) is not source:
+                self._bury(source)
 
     def attach(self, step: Step, stream: Stream) -> None:
         """Give a begun job its stream; if it has died meanwhile, the stream is closed."""
@@ -232,7 +267,7 @@ class Lanes:
     def deliver(self, step: Step, seconds: float, send: Callable[[], None]) -> bool:
         """Send a chunk unless its job has died while it was made.
 
-        Under the lock, so that nothing of a job leaves after the floor was raised above it.
+        Under the lock, so that nothing of a job leaves after `keep` has left it out.
         """
         with self._changed:
             if step.spoken.dead:
@@ -272,8 +307,7 @@ class Lanes:
         fed = [lane for lane in self._lanes.values() if lane.busy and lane.credit_s > 0]
         if not fed:
             return self._next_order()
-        # Rounded, so that a grant that came some milliseconds earlier decides nothing.
-        lane = max(fed, key=lambda lane: (round(lane.credit_s, 1), lane.number))
+        lane = max(fed, key=lambda lane: lane.urgency)
         if lane.current is None:
             needed = self._orders.pop(lane.queue[0].voice, None)
             if needed is not None:
@@ -294,15 +328,14 @@ class Lanes:
         oldest = next(iter(self._orders.values()))
         return max(0.0, oldest.since + PATIENCE_S - self._clock())
 
-    def _kill_where(self, lane: Lane, dies: Callable[[int], bool]) -> None:
-        lane.queue = deque(job for job in lane.queue if not dies(job.serial))
-        if lane.current is not None and dies(lane.current.job.serial):
+    def _end_all_but(self, lane: Lane, wanted: frozenset[int]) -> None:
+        lane.queue = deque(job for job in lane.queue if job.serial in wanted)
+        if lane.current is not None and lane.current.job.serial not in wanted:
             self._end_current(lane)
         for serial, spoken in list(lane.kept.items()):
-            if dies(serial) and not lane.claimed(serial):
+            if serial not in wanted and not lane.claimed(serial):
                 del lane.kept[serial]
                 self._bury(spoken)
-        self._changed.notify()
 
     def _end_current(self, lane: Lane) -> None:
         if lane.current is not None:

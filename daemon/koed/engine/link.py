@@ -13,7 +13,7 @@ import functools
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NewType
 
 import msgpack
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from koed.engine.base import Capabilities, Job, Mouth, ProfileSpec, Word
 from koed.errors import KoedError
 
-VERSION = 3
+VERSION = 4
 """Rises with every change of a message; both sides must have the same."""
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -30,6 +30,13 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 BEAT_S = 0.25
 """A worker tells so often that it lives."""
+
+BEAT_JOBS = 256
+"""So many serials a beat names at most: more jobs than any stage asks for ahead."""
+
+Lufs = NewType("Lufs", float)
+"""A loudness as an engine measured it: not a number and infinite ones cross as well, so that the
+stage can refuse the voice by name instead of missing the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +88,18 @@ class Speak(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Floor(Message):
-    """Every job of ``lane`` with a serial below ``serial`` is dead."""
+class Keep(Message):
+    """The jobs of this stage that are still wanted, of all owners; every other one is over.
 
-    kind: ClassVar[str] = "floor"
-    lane: int
-    serial: int
+    What is not named ends at its next chunk and its kept stream is closed, unless a restyle that
+    waits or has just begun claims it. The whole set and not a difference: saying it again changes
+    nothing, and one that was lost is made good by the next. A `Speak` goes before the first
+    `Keep` that names its job.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Kill(Message):
-    kind: ClassVar[str] = "kill"
+    kind: ClassVar[str] = "keep"
     serials: tuple[int, ...]
+    """Sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +163,7 @@ class Prepared(Message):
     kind: ClassVar[str] = "prepared"
     key: str
     name: str
-    loudness_lufs: float
+    loudness_lufs: Lufs
     cached: bool
     prepare_s: float
 
@@ -227,6 +234,8 @@ class Beat(Message):
     """Steps since the start: chunks, prepared voices."""
     quiet_ms: float
     """Since the step in work began; 0 while idle."""
+    jobs: tuple[int, ...]
+    """Serials of the jobs that it has and has not finished, of all lanes; at most `BEAT_JOBS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +249,7 @@ class LogLine(Message):
 KINDS: dict[str, type[Message]] = {
     cls.kind: cls
     for cls in (
-        Hello, Prepare, Unload, Speak, Floor, Kill, Grant, Ping, Bye, Here, Refused, Ready,
+        Hello, Prepare, Unload, Speak, Keep, Grant, Ping, Bye, Here, Refused, Ready,
         Prepared, PrepareFailed, Sound, Done, Failed, Mended, Beat,
         LogLine,
     )
@@ -304,6 +313,8 @@ def _reader(annotation: Any) -> Callable[[Any], Any]:
         return lambda value: value
     if annotation is float:
         return _number
+    if annotation is Lufs:
+        return _real
     if annotation is int:
         return _whole
     if origin is typing.Literal:
@@ -322,7 +333,15 @@ def _whole(value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+    number = _real(value)
+    if number != number:
+        raise LinkError(f"{value!r:.40} is not a number")
+    return number
+
+
+def _real(value: Any) -> float:
+    """A number, or one that says that it is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise LinkError(f"{value!r:.40} is not a number")
     return float(value)
 

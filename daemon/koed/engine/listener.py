@@ -43,7 +43,7 @@ class HostListener(Protocol):
         words: tuple[Word, ...],
         mouths: tuple[Mouth, ...],
     ) -> None:
-        """``pcm``: float32 mono ``[S]``, read-only. Never of a job that was floored or killed."""
+        """``pcm``: float32 mono ``[S]``, read-only. Never of a job that `keep` left out."""
 
     def done(self, serial: int, lane: int, seconds: float) -> None: ...
 

@@ -12,6 +12,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from koed.errors import EngineError
+
+VOICE_LUFS = (-70.0, 0.0)
+"""What a voice can measure: below is what the standard takes for silence."""
+
 BLOCK_S = 0.4
 STEP_S = 0.1
 ABSOLUTE_GATE_LUFS = -70.0
@@ -50,6 +55,32 @@ def k_weighted(pcm: NDArray[np.floating], rate_hz: int) -> NDArray[np.float64]:
         response *= (b[0] + b[1] * z + b[2] * z**2) / (a[0] + a[1] * z + a[2] * z**2)
     spectrum = np.fft.rfft(pcm.astype(np.float64), size) * response
     return np.fft.irfft(spectrum, size)[: len(pcm)]
+
+
+def checked_lufs(lufs: float) -> float:
+    """``lufs`` if a voice can have it; raises `EngineError` ``bad_loudness`` for NaN, infinities
+    and what no sound measures: its gain to the wanted level would be as senseless."""
+    if not VOICE_LUFS[0] <= lufs <= VOICE_LUFS[1]:
+        raise EngineError(
+            "bad_loudness",
+            f"its loudness came out as {lufs:g} LUFS, not {VOICE_LUFS[0]:g} to {VOICE_LUFS[1]:g}",
+            "prepare it again (change its profile, or koed enroll); if it stays so, report it as a "
+            "fault of the engine",
+        )
+    return lufs
+
+
+def voice_lufs(pcm: NDArray[np.floating], rate_hz: int) -> float:
+    """`integrated_lufs` of what a voice said, as one to be told: what is louder than can be told is
+    told as the loudest. Raises `EngineError` ``voice_silent`` for silence."""
+    lufs = integrated_lufs(pcm, rate_hz)
+    if lufs == -math.inf:
+        raise EngineError(
+            "voice_silent",
+            "the voice came out silent",
+            "make it louder, or choose another voice",
+        )
+    return checked_lufs(min(lufs, VOICE_LUFS[1]))
 
 
 def integrated_lufs(pcm: NDArray[np.floating], rate_hz: int) -> float:

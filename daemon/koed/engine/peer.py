@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from koed.config import EngineConfig
 from koed.engine.child import Child
-from koed.engine.link import Beat, Ready
+from koed.engine.link import Beat, Keep, Ready
 
 ANSWER_S = 3.0
 """A worker on another machine has so long to answer at all."""
@@ -49,6 +49,10 @@ class Peer:
     rss_mb: float = 0.0
     outstanding: dict[int, int] = field(default_factory=dict)
     """Serial -> lane of jobs that are sent and not over."""
+    kept: tuple[int, ...] = ()
+    """The jobs that were called wanted last."""
+    repeats: bool = False
+    """That is to be said (at least once) more."""
     received_s: dict[int, float] = field(default_factory=dict)
     granted_s: dict[int, float] = field(default_factory=dict)
 
@@ -56,6 +60,11 @@ class Peer:
     def complete(self) -> bool:
         """Warm, with all voices."""
         return self.ready is not None and not self.waiting
+
+    @property
+    def where(self) -> str:
+        """For people: where it is."""
+        return f"at {self.address}" if self.address else "on this machine"
 
     @property
     def pid(self) -> int:
@@ -71,6 +80,22 @@ class Peer:
             return None
         self.granted_s[lane] = total_s
         return total_s
+
+    def keep(self, wanted: Collection[int], *, again: bool) -> Keep | None:
+        """All other jobs are over. What to send so that the worker knows it too, if anything.
+
+        ``again``: what was said before may be lost and is repeated, the empty set only once, so
+        that where nothing is wanted nothing is sent.
+        """
+        self.drop([serial for serial in self.outstanding if serial not in wanted])
+        serials = tuple(sorted(wanted))
+        if serials != self.kept:
+            self.kept, self.repeats = serials, True
+        elif not again or not self.repeats:
+            return None
+        else:
+            self.repeats = bool(serials)
+        return Keep(serials)
 
     def drop(self, serials: Iterable[int]) -> None:
         """These jobs are over."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import zmq
 
-from koed.engine import link
+from koed.engine import link, versions
 from koed.engine.base import Capabilities
 from koed.engine.lanes import Lanes
 from koed.engine.link import Message
@@ -204,10 +204,7 @@ class Porter:
         now = time.monotonic()
         refusal = ""
         if hello.version != link.VERSION:
-            refusal = (
-                f"this worker speaks version {link.VERSION} of the engine wire, the stage "
-                f"{hello.version}: install the same koed on both"
-            )
+            refusal = versions.differ(f"at {os.uname().nodename}", link.VERSION, hello.version)
         elif self._owner not in (b"", sender) and now - self._owner_heard < OWNER_S:
             refusal = "this worker serves another stage"
         if refusal:
@@ -224,10 +221,8 @@ class Porter:
         match message:
             case link.Speak(job):
                 self._lanes.submit(job)
-            case link.Floor(lane, serial):
-                self._lanes.floor(lane, serial)
-            case link.Kill(serials):
-                self._lanes.kill(serials)
+            case link.Keep(serials):
+                self._lanes.keep(serials)
             case link.Grant(lane, granted_s):
                 self._lanes.grant(lane, granted_s)
             case link.Prepare(key, spec):
@@ -251,7 +246,8 @@ class Porter:
     def _beat(self, now: float) -> None:
         state, serial, quiet_s = self._pulse.read(now)
         self._log_lines = 0
-        beat = link.Beat(rss_mb(), state, serial, self._pulse.progress, quiet_s * 1000)
+        progress, jobs = self._pulse.progress, self._lanes.jobs()
+        beat = link.Beat(rss_mb(), state, serial, progress, quiet_s * 1000, jobs)
         self._send(self._session, beat, None)
         if self._listening and self._owner and now - self._owner_heard > OWNER_S:
             self._release(f"its stage was not heard for {OWNER_S:.0f} s")

@@ -23,6 +23,7 @@ import msgpack
 from koed.engine import registry
 from koed.engine.base import ProfileSpec
 from koed.engine.cache import VoiceCache
+from koed.engine.loudness import checked_lufs
 from koed.errors import EngineError, KoedError
 
 LONGEST_S = 600.0
@@ -66,6 +67,7 @@ def _compile(engine_name: str, cache: Path, spec: ProfileSpec) -> dict[str, Any]
     engine = registry.create(engine_name)
     try:
         made = dataclasses.replace(engine.prepare(spec), key=spec.key(engine.name))
+        checked_lufs(made.loudness_lufs)
         VoiceCache(cache, engine.name, engine.version).put(made)
     finally:
         engine.close()

@@ -8,6 +8,8 @@ from typing import Literal
 from koed.engine.base import ProfileSpec
 from koed.engine.link import Prepared, PrepareFailed
 from koed.engine.listener import HostListener
+from koed.engine.loudness import checked_lufs
+from koed.errors import EngineError
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Roster:
         if wanted is None:
             return
         told = wanted.told
+        message = _checked(message)
         wanted.told = "ready" if isinstance(message, Prepared) else "failed"
         if told == wanted.told:  # again, by a worker that was started anew
             return
@@ -48,3 +51,13 @@ class Roster:
                 self._listener.voice_ready(self._engine, name, key, lufs, cached, took_s)
             case PrepareFailed(key, name, code, text, hint):
                 self._listener.voice_failed(self._engine, name, key, code, text, hint)
+
+
+def _checked(message: Prepared | PrepareFailed) -> Prepared | PrepareFailed:
+    """A voice whose loudness cannot be is as good as none, whatever worker says it has one."""
+    if isinstance(message, Prepared):
+        try:
+            checked_lufs(message.loudness_lufs)
+        except EngineError as bad:
+            return PrepareFailed(message.key, message.name, bad.code, bad.message, bad.hint)
+    return message

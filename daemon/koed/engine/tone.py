@@ -28,7 +28,7 @@ from koed.engine.base import (
     Voice,
     Word,
 )
-from koed.engine.loudness import integrated_lufs
+from koed.engine.loudness import voice_lufs
 from koed.errors import EngineError
 
 RATE_HZ = 48000
@@ -81,7 +81,7 @@ class ToneEngine:
             name=profile.name,
             key=profile.key(self.name),
             lang=profile.lang,
-            loudness_lufs=integrated_lufs(_Wave(state).samples(0, RATE_HZ), RATE_HZ),
+            loudness_lufs=voice_lufs(_Wave(state).samples(0, RATE_HZ), RATE_HZ),
             state=state,
         )
 

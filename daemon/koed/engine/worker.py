@@ -29,6 +29,7 @@ from koed.engine.base import Chunk, Engine, Stream, Voice
 from koed.engine.cache import VoiceCache, default_dir
 from koed.engine.heap import Heap
 from koed.engine.lanes import Burial, Closing, Lanes, Order, Rest, Step
+from koed.engine.loudness import checked_lufs
 from koed.engine.porter import Porter, Pulse, Warm
 from koed.errors import EngineError, KoedError
 from koed.gate import Gate
@@ -103,10 +104,13 @@ class Synthesis:
         voice = self._lanes.voice(job.voice)
         if voice is None:
             raise EngineError("voice_unknown", f"voice {job.voice[:12]} was never prepared")
-        source = self._lanes.source(step.lane, job.restyle_of) if job.restyle_of else None
+        source = self._lanes.adopt(step.lane, job.restyle_of) if job.restyle_of else None
         if source is not None and source.stream is not None:
-            stream = self._engine.restyle(source.stream, voice, job)
-            source.adopted = True
+            try:
+                stream = self._engine.restyle(source.stream, voice, job)
+            except BaseException:
+                self._lanes.disown(step.lane, source)
+                raise
         elif job.restyle_of and job.start_s > 0:
             raise EngineError("restyle_lost", f"the sound of job {job.restyle_of} is not kept")
         else:  # the job to continue had not begun: this one begins in its place
@@ -161,7 +165,8 @@ class Synthesis:
             return
         self._lanes.add_voice(voice)
         took_s = time.monotonic() - began
-        told = link.Prepared(order.key, spec.name, float(voice.loudness_lufs), cached, took_s)
+        lufs = link.Lufs(float(voice.loudness_lufs))
+        told = link.Prepared(order.key, spec.name, lufs, cached, took_s)
         self._porter.post(-1, told)
 
     def _voice(self, order: Order) -> tuple[Voice, bool]:
@@ -182,6 +187,7 @@ class Synthesis:
             else:
                 return voice, True
         made = dataclasses.replace(self._engine.prepare(order.spec), key=order.key)
+        checked_lufs(made.loudness_lufs)
         self._engine.load(made)
         if self._cache:
             self._cache.put(made)

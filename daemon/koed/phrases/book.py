@@ -21,9 +21,10 @@ from koed.events import Bus
 from koed.phrases.config import PhraseConfig, phrase
 from koed.phrases.memory import TakeMemory
 from koed.phrases.shelf import Shelf
-from koed.phrases.studio import Order, Studio
-from koed.phrases.takes import Take, take_key
-from koed.speaker import Line
+from koed.phrases.studio import LOST, Order, Studio
+from koed.phrases.takes import take_key
+from koed.playback.takes import Take
+from koed.playback.voice_choice import Voice
 from koed.text.normalize import normalize
 from koed.text.segment import segments
 from koed.voices import ReadyVoice, VoiceBook
@@ -115,9 +116,9 @@ class PhraseBook:
         entry = self._entries.get((name, voice))
         return entry is not None and entry.state == "ready"
 
-    def take(self, line: Line, voice: ReadyVoice) -> Take | None:
+    def take(self, text: str, voice: Voice) -> Take | None:
         """The sound of a whole line, if it is one of the phrases and was rendered in this voice."""
-        entry = self._lines.get((voice.name, line.text))
+        entry = self._lines.get((voice.name, text))
         if entry is None or entry.order.voice.key != voice.key:
             return None
         take = self._memory.get(entry.order.key)
@@ -296,7 +297,7 @@ class PhraseBook:
             self._shelf.keep(take)
             self._store(take, cached=False)
             return
-        if code in PASSING:
+        if code in PASSING or (code == LOST and not self._lost_too_often(order)):
             return
         for entry in self._with_key(order.key):
             entry.state, entry.error = "failed", message
@@ -309,13 +310,9 @@ class PhraseBook:
                 )
             )
 
-    def engine_lost(self, serials: list[int]) -> None:
-        """A worker is gone with these jobs."""
-        order = self.studio.order
-        if order is None or not self.studio.owns(serials):
-            return
-        self.studio.cancel()
-        for entry in list(self._with_key(order.key)):
+    def _lost_too_often(self, order: Order) -> bool:
+        """A worker is gone with the job of ``order``."""
+        entries = list(self._with_key(order.key))
+        for entry in entries:
             entry.losses += 1
-        if any(entry.losses > LOSSES_ALLOWED for entry in self._with_key(order.key)):
-            self._rendered(order, None, "engine_lost", "its engine ended over it, twice")
+        return any(entry.losses > LOSSES_ALLOWED for entry in entries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 
-from koed.phrases.takes import Take
+from koed.playback.takes import Take
 
 
 class TakeMemory:

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from koed.phrases.takes import Take, from_bytes, to_bytes
+from koed.phrases.takes import from_bytes, to_bytes
+from koed.playback.takes import Take
 
 log = logging.getLogger(__name__)
 

@@ -1,36 +1,31 @@
 """Has one phrase at a time spoken into memory instead of an output.
 
-It uses a lane of the engine that no output has, with little credit and below all of them, so that a
-worker prefers the others. And it gives way altogether: `cancel` ends the job when a line comes.
+Its jobs are phrases, to which a worker prefers those of the air, and have little credit. And it
+gives way altogether: `cancel` ends the job when a line comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from koed.engine.base import Job, Mouth, Word
-from koed.phrases.takes import MAX_S, Piece, Take
+from koed.phrases.takes import MAX_S
+from koed.playback.dispatch import Jobs
+from koed.playback.takes import Piece, Take
 from koed.text.segment import Segment
 from koed.voices import ReadyVoice
 
-LANE = 0
-"""Of the engines; outputs have 1 and up."""
 AHEAD_S = 0.5
 """The worker makes so much at a time: little, so that it stops soon."""
 TOO_LONG = "phrase_too_long"
 
 
-class Host(Protocol):
-    """The part of an engine host that the studio needs."""
-
-    def speak(self, job: Job) -> None: ...
-    def kill(self, serials: list[int]) -> None: ...
-    def grant(self, lane: int, ahead_s: float) -> None: ...
+LOST = "engine_lost"
+"""The code of an order whose worker is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +50,21 @@ class _Recording:
 
 
 class Studio:
-    """``done`` hears of each order's end: the take, or None with a code and a message."""
+    """Owns its jobs (`koed.playback.dispatch.JobOwner`). ``lane``: one that no output has;
+    ``serials``: for the jobs of phrases. ``done`` hears of each order's end: the take, or None
+    with a code and a message."""
 
     def __init__(
         self,
-        hosts: Mapping[str, Host],
-        next_serial: Callable[[], int],
+        jobs: Jobs,
+        lane: int,
+        serials: Iterator[int],
         lookahead_s: float,
         done: Callable[[Order, Take | None, str, str], None],
     ) -> None:
-        self._hosts = hosts
-        self._next_serial = next_serial
+        self._jobs = jobs
+        self._lane = lane
+        self._serials = serials
         self._ahead_s = max(0.0, lookahead_s - AHEAD_S)
         self._done = done
         self._recording: _Recording | None = None
@@ -84,32 +83,24 @@ class Studio:
         """Stop; nobody is told. What was made of it so far is lost."""
         recording, self._recording = self._recording, None
         if recording is not None:
-            self._host(recording.order).kill([recording.serial])
-
-    def owns(self, serials: Collection[int]) -> bool:
-        """Whether the job that is being rendered is among ``serials``."""
-        return self._recording is not None and self._recording.serial in serials
-
-    def _host(self, order: Order) -> Host:
-        return self._hosts[order.voice.engine]
+            self._jobs.keep(self, recording.order.voice.engine, ())
 
     def _speak(self, recording: _Recording) -> None:
         order = recording.order
         segment = order.segments[len(recording.pieces)]
-        recording.serial = self._next_serial()
-        host = self._host(order)
-        host.grant(LANE, self._ahead_s)
-        host.speak(
-            Job(
-                serial=recording.serial,
-                lane=LANE,
-                voice=order.voice.key,
-                text=segment.text,
-                lang=segment.lang,
-                speed=order.voice.profile.speed,
-                seed=segment.index,
-            )
+        recording.serial = next(self._serials)
+        job = Job(
+            serial=recording.serial,
+            lane=self._lane,
+            voice=order.voice.key,
+            text=segment.text,
+            lang=segment.lang,
+            speed=order.voice.profile.speed,
+            seed=segment.index,
+            owner="phrase",
         )
+        self._jobs.speak(self, order.voice.engine, job, self._ahead_s)
+        self._jobs.keep(self, order.voice.engine, (recording.serial,))
 
     def _of(self, serial: int) -> _Recording | None:
         recording = self._recording
@@ -117,7 +108,8 @@ class Studio:
 
     def _end(self, take: Take | None, code: str = "", message: str = "") -> None:
         assert self._recording is not None, "something ends"
-        order, self._recording = self._recording.order, None
+        order = self._recording.order
+        self.cancel()
         self._done(order, take, code, message)
 
     # --- what the engines say ----------------------------------------------------------------
@@ -135,14 +127,13 @@ class Studio:
             return
         recording.seconds += len(pcm) / rate_hz
         if recording.seconds > MAX_S or recording.rate_hz not in (0, rate_hz):
-            self._host(recording.order).kill([serial])
             self._end(None, TOO_LONG, f"it is longer than {MAX_S:.0f} s")
             return
         recording.rate_hz = rate_hz
         recording.pcm.append(pcm)
         recording.words.extend(words)
         recording.mouths.extend(mouths)
-        self._host(recording.order).grant(LANE, self._ahead_s)
+        self._jobs.hosts[recording.order.voice.engine].grant(self._lane, self._ahead_s)
 
     def done(self, serial: int) -> None:
         recording = self._of(serial)
@@ -173,3 +164,10 @@ class Studio:
     def failed(self, serial: int, code: str, message: str) -> None:
         if self._of(serial) is not None:
             self._end(None, code, message)
+
+    def mended(self, serial: int, code: str) -> None:
+        """What was made anew before it was sent is whole."""
+
+    def lost(self, serials: Collection[int], code: str) -> None:
+        if self._recording is not None and self._recording.serial in serials:
+            self._end(None, LOST, "its engine ended over it, twice")

@@ -1,65 +1,23 @@
-"""The sound of a phrase in one voice, as a value, and as bytes for the disk."""
+"""The sound of a phrase in one voice: what it is named by, and its bytes for the disk."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, get_args
 
 import msgpack
 import numpy as np
-from numpy.typing import NDArray
 
 from koed.engine.base import Mouth, Shape, Word
+from koed.playback.takes import Piece, Take
 from koed.text.segment import Segment
 
 SCHEMA = 1
 MAX_S = 25.0
 """A longer take is not kept: two of them must find room on a lane of the mixer."""
 _SHAPES = get_args(Shape)
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One segment: ``pcm`` float32 mono [S] at the engine's own level and ``rate_hz``."""
-
-    text: str
-    lang: str
-    rate_hz: int
-    pcm: NDArray[np.float32]
-    words: tuple[Word, ...]
-    mouths: tuple[Mouth, ...]
-
-    @property
-    def seconds(self) -> float:
-        return len(self.pcm) / self.rate_hz
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    """A whole phrase in one voice. ``key`` names its content: see `take_key`."""
-
-    key: str
-    voice: str
-    """Key of the compiled voice that speaks in it."""
-    pieces: tuple[Piece, ...]
-
-    @property
-    def seconds(self) -> float:
-        return sum(piece.seconds for piece in self.pieces)
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(piece.pcm.nbytes for piece in self.pieces)
-
-    def piece(self, segment: Segment) -> Piece | None:
-        """The sound of a segment; None for one that is not word for word in it."""
-        if segment.index >= len(self.pieces):
-            return None
-        piece = self.pieces[segment.index]
-        return piece if (piece.text, piece.lang) == (segment.text, segment.lang) else None
 
 
 def take_key(voice: str, version: str, speed: float, segments: Sequence[Segment]) -> str:

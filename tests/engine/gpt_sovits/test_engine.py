@@ -405,7 +405,7 @@ def test_a_worker_speaks_streams_restyles_stops_and_keeps_its_voices(
         host.grant(2, 59.9)
         host.speak(say(3, "one", lane=2))
         stage.until(lambda: 3 in diary.pcm, 120.0)
-        host.kill([3])
+        host.keep([1, 2])
         heard = len(diary.pcm[3])
         host.grant(2, 0.0)
         host.speak(say(4, "two", lane=2))

@@ -15,7 +15,7 @@ from koed.engine.base import Capabilities, Chunk, Job, ProfileSpec, Stream, Voic
 from koed.engine.embedded import espeak, flite, openjtalk
 from koed.engine.embedded.script import as_ascii, speakable, write
 from koed.engine.embedded.sound import Manner, Piece, Shape, chunks
-from koed.engine.loudness import integrated_lufs
+from koed.engine.loudness import voice_lufs
 from koed.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class EmbeddedEngine:
             name=profile.name,
             key=profile.key(self.name),
             lang=lang,
-            loudness_lufs=integrated_lufs(sound, spoken[0].rate_hz),
+            loudness_lufs=voice_lufs(sound, spoken[0].rate_hz),
             state=state,
         )
 

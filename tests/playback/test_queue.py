@@ -7,23 +7,23 @@ from collections.abc import Callable
 
 import pytest
 
-from koed.speaker import PRIORITIES, Limits, Line, Priority, Speaker
+from koed.playback.queue import PRIORITIES, Limits, Line, Priority, Queue
 
 
 def line(utterance: int, priority: Priority = "normal", **rest: object) -> Line:
     return Line(utterance, f"text {utterance}", "hana", "main", priority, **rest)  # type: ignore[arg-type]
 
 
-def speaker(**limits: object) -> Speaker:
-    return Speaker(["main", "side"], Limits(**limits))  # type: ignore[arg-type]
+def empty_queue(**limits: object) -> Queue:
+    return Queue(["main", "side"], Limits(**limits))  # type: ignore[arg-type]
 
 
-def order(queue: Speaker, output: str = "main") -> list[int]:
+def order(queue: Queue, output: str = "main") -> list[int]:
     return [x.utterance for x in queue.waiting(output)]
 
 
 def test_priorities_first_then_first_come() -> None:
-    queue = speaker()
+    queue = empty_queue()
     for number, priority in enumerate(("chatter", "normal", "urgent", "normal", "urgent")):
         assert queue.submit(line(number, priority)).refused is None  # type: ignore[arg-type]
     assert order(queue) == [2, 4, 1, 3, 0]
@@ -33,7 +33,7 @@ def test_priorities_first_then_first_come() -> None:
 
 
 def test_position_counts_what_sounds() -> None:
-    queue = speaker()
+    queue = empty_queue()
     first = line(1)
     queue.submit(first)
     queue.begin(first)
@@ -43,7 +43,7 @@ def test_position_counts_what_sounds() -> None:
 
 
 def test_key_takes_the_place_of_the_waiting_one() -> None:
-    queue = speaker()
+    queue = empty_queue()
     for number, key in ((1, "a"), (2, "song"), (3, "b")):
         queue.submit(line(number, key=key))
     admission = queue.submit(line(4, key="song"))
@@ -54,7 +54,7 @@ def test_key_takes_the_place_of_the_waiting_one() -> None:
 
 
 def test_key_leaves_the_sounding_one_alone() -> None:
-    queue = speaker()
+    queue = empty_queue()
     first = line(1, key="song")
     queue.submit(first)
     queue.begin(first)
@@ -63,7 +63,7 @@ def test_key_leaves_the_sounding_one_alone() -> None:
 
 
 def test_refusal_of_a_replacement_keeps_the_old_one() -> None:
-    queue = speaker(max_per_author=1)
+    queue = empty_queue(max_per_author=1)
     queue.submit(line(1, key="k", author="eve"))
     queue.submit(line(2, "chatter", author="bob"))
     admission = queue.submit(line(3, key="k", author="bob"))
@@ -72,7 +72,7 @@ def test_refusal_of_a_replacement_keeps_the_old_one() -> None:
 
 
 def test_full_drops_the_oldest_chatter_only() -> None:
-    queue = speaker(max_lines=3, max_chatter=2)
+    queue = empty_queue(max_lines=3, max_chatter=2)
     queue.submit(line(1, "chatter"))
     queue.submit(line(2, "chatter"))
     assert [d.line.utterance for d in queue.submit(line(3, "chatter")).dropped] == [1]
@@ -85,21 +85,21 @@ def test_full_drops_the_oldest_chatter_only() -> None:
 
 
 def test_refuse_rule_refuses_the_new_chatter() -> None:
-    queue = speaker(max_chatter=1, when_full="refuse")
+    queue = empty_queue(max_chatter=1, when_full="refuse")
     queue.submit(line(1, "chatter"))
     assert queue.submit(line(2, "chatter")).refused == "queue_full"
     assert order(queue) == [1]
 
 
 def test_urgent_is_refused_only_by_urgent() -> None:
-    queue = speaker(max_lines=2)
+    queue = empty_queue(max_lines=2)
     for number in (1, 2):
         assert queue.submit(line(number, "urgent")).refused is None
     assert queue.submit(line(3, "urgent")).refused == "queue_full"
 
 
 def test_author_limit_counts_waiting_lines_of_all_outputs() -> None:
-    queue = speaker(max_per_author=2)
+    queue = empty_queue(max_per_author=2)
     first = line(1, author="eve")
     queue.submit(first)
     queue.begin(first)
@@ -112,7 +112,7 @@ def test_author_limit_counts_waiting_lines_of_all_outputs() -> None:
 
 
 def test_expiry_takes_exactly_those_whose_time_has_come() -> None:
-    queue = speaker()
+    queue = empty_queue()
     queue.submit(line(1, expires_at=5.0))
     queue.submit(line(2))
     queue.submit(line(3, expires_at=4.0))
@@ -124,7 +124,7 @@ def test_expiry_takes_exactly_those_whose_time_has_come() -> None:
 
 
 def test_what_sounds_does_not_expire() -> None:
-    queue = speaker()
+    queue = empty_queue()
     first = line(1, expires_at=1.0)
     queue.submit(first)
     queue.begin(first)
@@ -133,7 +133,7 @@ def test_what_sounds_does_not_expire() -> None:
 
 
 def test_cancel_needs_all_that_is_named() -> None:
-    queue = speaker()
+    queue = empty_queue()
     sounding = line(1, author="eve", key="k")
     queue.submit(sounding)
     queue.begin(sounding)
@@ -148,7 +148,7 @@ def test_cancel_needs_all_that_is_named() -> None:
 
 
 def test_hold_keeps_lines_waiting() -> None:
-    queue = speaker()
+    queue = empty_queue()
     queue.submit(line(1))
     queue.hold("main", True)
     assert queue.peek("main") is None
@@ -158,7 +158,7 @@ def test_hold_keeps_lines_waiting() -> None:
 
 
 def test_revoice_touches_only_waiting_lines_that_named_no_voice() -> None:
-    queue = speaker()
+    queue = empty_queue()
     sounding = line(1)
     queue.submit(sounding)
     queue.begin(sounding)
@@ -170,7 +170,7 @@ def test_revoice_touches_only_waiting_lines_that_named_no_voice() -> None:
 
 
 def test_begin_finds_a_line_whose_voice_has_changed() -> None:
-    queue = speaker()
+    queue = empty_queue()
     queue.submit(line(1))
     seen = queue.peek("main")
     assert seen is not None
@@ -181,14 +181,14 @@ def test_begin_finds_a_line_whose_voice_has_changed() -> None:
 
 # --- every short history -------------------------------------------------------------------
 
-Step = Callable[[Speaker, int], None]
+Step = Callable[[Queue, int], None]
 
 
 class History:
     """Runs steps and keeps the books: each line that went in came out exactly once or is there."""
 
     def __init__(self) -> None:
-        self.queue = speaker(max_lines=3, max_chatter=1, max_per_author=2)
+        self.queue = empty_queue(max_lines=3, max_chatter=1, max_per_author=2)
         self.number = 0
         self.inside: set[int] = set()
         self.now = 0.0

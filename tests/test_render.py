@@ -1,7 +1,8 @@
-"""The stage on a real worker, without a device."""
+"""The voice on a real worker, without server and device."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -12,34 +13,36 @@ from koed.audio.sinks import WavSink
 from koed.config import load
 from koed.engine.base import Job
 from koed.engine.host import EngineHost
+from koed.playback.queue import Line
 from koed.render import OUTPUT, Renderer
-from koed.speaker import Line
 
 LOW = {"engine": "tone", "lang": "en", "settings": {"hz": 400, "char_ms": 10}}
 SEGMENTS = "Here is a first sentence of some length, and here it ends. And a second one."
 
 
-def test_the_engine_lets_go_of_what_was_heard_to_its_end(
+def test_the_engine_keeps_each_job_until_it_was_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker keeps what it made for as long as the voice may still be changed in it."""
-    told: list[tuple[str, int]] = []
-    speak, floor = EngineHost.speak, EngineHost.floor
+    spoken: list[int] = []
+    kept: list[set[int]] = []
+    finished: list[int] = []
+    speak, keep = EngineHost.speak, EngineHost.keep
 
     def watched_speak(host: EngineHost, job: Job) -> None:
-        told.append(("speak", job.serial))
+        spoken.append(job.serial)
         speak(host, job)
 
-    def watched_floor(host: EngineHost, lane: int, serial: int) -> None:
-        told.append(("floor", serial))
-        floor(host, lane, serial)
+    def watched_keep(host: EngineHost, serials: Collection[int]) -> None:
+        kept.append(set(serials))
+        keep(host, serials)
 
     def note(event: Event) -> None:
         if isinstance(event, UtteranceFinished):
-            told.append(("finished", event.utterance))
+            finished.append(event.utterance)
 
     monkeypatch.setattr(EngineHost, "speak", watched_speak)
-    monkeypatch.setattr(EngineHost, "floor", watched_floor)
+    monkeypatch.setattr(EngineHost, "keep", watched_keep)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "low.yaml").write_text(yaml.safe_dump(LOW))
@@ -52,7 +55,11 @@ def test_the_engine_lets_go_of_what_was_heard_to_its_end(
         renderer.speak(Line(7, SEGMENTS, "low", OUTPUT), sink)
     finally:
         renderer.close()
-    *spoken, let_go, finished = told
     assert len(spoken) > 1
-    assert spoken == [("speak", serial) for serial in range(1, len(spoken) + 1)]
-    assert (let_go, finished) == (("floor", len(spoken) + 1), ("finished", 7))
+    assert len(set(spoken)) == len(spoken)
+    for serial in spoken:
+        named = [serial in serials for serials in kept]
+        first, last = named.index(True), len(named) - named[::-1].index(True)
+        assert all(named[first:last]), "kept without a break"
+    assert kept[-1] == set()
+    assert finished == [7]

@@ -1,7 +1,7 @@
 """The queue: who speaks next, who waits, who is dropped and why.
 
 Pure: no threads, no clock, no I/O. Time comes in as seconds of one monotonic clock, decisions go
-out as values. What is spoken how (segments, jobs, sound) is `koed.stage`'s business.
+out as values. What is spoken how (segments, jobs, sound) is the player's business.
 
     waiting --begin--> speaking --end--> gone
        |                  |
@@ -79,7 +79,7 @@ class _Output:
             yield from self.waiting[priority]
 
 
-class Speaker:
+class Queue:
     """The queues of all outputs under common bounds."""
 
     def __init__(self, outputs: Iterable[str], limits: Limits) -> None:
@@ -181,7 +181,11 @@ class Speaker:
         )
 
     def cancel(
-        self, utterance: int | None = None, key: str | None = None, author: str | None = None
+        self,
+        utterance: int | None = None,
+        key: str | None = None,
+        author: str | None = None,
+        reason: str = "cancel",
     ) -> tuple[list[Drop], list[Line]]:
         """Take lines back: the waiting ones are dropped, the sounding ones returned to be cut.
 
@@ -196,7 +200,7 @@ class Speaker:
         def matches(line: Line) -> bool:
             return bool(asked) and all(getattr(line, name) == value for name, value in asked)
 
-        return self._drop(matches, "cancel"), [x for x in self.speaking() if matches(x)]
+        return self._drop(matches, reason), [x for x in self.speaking() if matches(x)]
 
     # --- state -------------------------------------------------------------------------------
 

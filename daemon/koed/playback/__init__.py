@@ -1,0 +1,1 @@
+"""What sounds next. Values in, values out: no socket, thread, device or clock of its own."""

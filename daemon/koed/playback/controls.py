@@ -1,0 +1,201 @@
+"""What takes lines back, holds the voice or changes it: one method per operation of the wire.
+
+``output`` None means all of them; an unknown one raises `KoedError` ``unknown_output``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from koe import protocol
+from koe.protocol import ModeChanged, ModeName, StateChanged
+from koed.errors import KoedError
+from koed.playback import effects, inputs
+from koed.playback.channel import Channel
+from koed.playback.handover import Handover
+from koed.playback.lineup import Lineup
+from koed.playback.utterance import Script
+
+OPEN_LINE_TEXTS = 20
+"""An open line may be so many times ``text.max_chars`` long."""
+
+
+class Controls:
+    """See the module's docstring."""
+
+    def __init__(self, lineup: Lineup, handover: Handover) -> None:
+        self._lineup = lineup
+        self._handover = handover
+
+    # --- text that comes in pieces ------------------------------------------------------------
+
+    def append(self, request: protocol.SayAppend) -> dict[str, Any]:
+        script = self._open_script(request.utterance)
+        limit = self._lineup.config.text.max_chars
+        if len(request.text) > limit:
+            raise KoedError(
+                "text_too_long",
+                f"{len(request.text)} characters in one piece",
+                f"send at most {limit} at a time",
+            )
+        if len(script.received) + len(request.text) > OPEN_LINE_TEXTS * limit:
+            raise KoedError(
+                "text_too_long",
+                f"line {request.utterance} is full",
+                "close it and open another",
+            )
+        script.append(request.text)
+        return {}
+
+    def close(self, request: protocol.SayClose) -> dict[str, Any]:
+        self._open_script(request.utterance).close()
+        return {"utterance": request.utterance}
+
+    def _open_script(self, number: int) -> Script:
+        utterance = self._lineup.find(number)
+        if utterance is None or utterance.script is None or not utterance.open:
+            raise KoedError(
+                "unknown_utterance",
+                f"line {number} is not open",
+                "say_open gives the number; a line that was closed, cut or dropped takes no more "
+                "text",
+            )
+        utterance.touched_at = self._lineup.now
+        return utterance.script
+
+    # --- taking back --------------------------------------------------------------------------
+
+    def stop(self, request: protocol.Stop) -> dict[str, Any]:
+        gone: list[int] = []
+        for channel in self._lineup.channels_of(request.output):
+            drops = self._lineup.queue.clear(channel.name, reason="stop")
+            gone += self._lineup.silence(channel, "stop")
+            self._lineup.drop_all(drops)
+            gone += [drop.line.utterance for drop in drops]
+        return {"dropped": gone}
+
+    def skip(self, request: protocol.Skip) -> dict[str, Any]:
+        gone: list[int] = []
+        for channel in self._lineup.channels_of(request.output):
+            gone += self._lineup.silence(channel, "skip")
+        return {"utterance": gone[0]} if gone else {}
+
+    def clear(self, request: protocol.Clear) -> dict[str, Any]:
+        self._lineup.channels_of(request.output)
+        return {"dropped": self.empty(inputs.Empty(request.output, request.priority, "clear"))}
+
+    def empty(self, order: inputs.Empty) -> list[int]:
+        drops = self._lineup.queue.clear(order.output, order.priority, order.reason)
+        self._lineup.drop_all(drops)
+        return [drop.line.utterance for drop in drops]
+
+    def cancel(self, request: protocol.Cancel) -> dict[str, Any]:
+        if request.utterance is None and request.key is None and request.author is None:
+            raise KoedError(
+                "missing_field",
+                "cancel needs to know what",
+                "name an utterance, a key or an author",
+            )
+        gone = self._cancel(request.utterance, request.key, request.author, "cancel")
+        if not gone and request.utterance is not None:
+            raise KoedError(
+                "unknown_utterance",
+                f"no line {request.utterance} waits or sounds",
+                "see: koe queue",
+            )
+        return {"cancelled": gone}
+
+    def withdraw(self, order: inputs.Withdraw) -> bool:
+        return bool(self._cancel(order.utterance, None, None, order.reason))
+
+    def _cancel(
+        self, utterance: int | None, key: str | None, author: str | None, reason: str
+    ) -> list[int]:
+        drops, sounding = self._lineup.queue.cancel(utterance, key, author, reason)
+        self._lineup.drop_all(drops)
+        for line in sounding:
+            found = self._lineup.find(line.utterance)
+            if found is not None:
+                self._lineup.cut(found, reason)
+        return [drop.line.utterance for drop in drops] + [line.utterance for line in sounding]
+
+    # --- latches ------------------------------------------------------------------------------
+
+    def pause(self, request: protocol.Pause | protocol.Resume) -> dict[str, Any]:
+        on = isinstance(request, protocol.Pause)
+        for channel in self._lineup.channels_of(request.output):
+            if channel.paused != on:
+                channel.paused = on
+                self._lineup.effect(effects.Pause(channel.name, on))
+                self._say_state("paused" if on else "resumed", channel)
+        return {}
+
+    def mute(self, request: protocol.Mute | protocol.Unmute) -> dict[str, Any]:
+        on = isinstance(request, protocol.Mute)
+        for channel in self._lineup.channels_of(request.output):
+            if channel.muted != on:
+                channel.muted = on
+                self._hush(channel)
+                self._say_state("muted" if on else "unmuted", channel)
+        return {}
+
+    def mode(self, request: protocol.Mode) -> dict[str, Any]:
+        channels = self._lineup.channels_of(request.output)
+        previous = channels[0].mode
+        if request.mode is not None:
+            self.set_mode(request.mode, request.output, "client")
+        modes = {name: channel.mode for name, channel in self._lineup.channels.items()}
+        return {"mode": channels[0].mode, "previous": previous, "modes": modes}
+
+    def set_mode(self, mode: ModeName, output: str | None, by: str) -> None:
+        """Who asked last is obeyed."""
+        for channel in self._lineup.channels_of(output):
+            previous = channel.mode
+            if previous == mode:
+                continue
+            channel.mode = mode
+            if channel.chat_muted:  # reading yesterday's chat when the break is over helps nobody
+                waiting = self._lineup.queue.clear(channel.name, "chatter", "chat_muted")
+                self._lineup.drop_all(waiting)
+            self._hush(channel)
+            self._lineup.publish(
+                ModeChanged(mode=mode, previous=previous, output=channel.name, by=by)
+            )
+
+    def _hush(self, channel: Channel) -> None:
+        """Silence, or sound again, as the latches of ``channel`` say."""
+        if channel.silent == self._lineup.queue.held(channel.name):
+            return
+        self._lineup.effect(effects.Mute(channel.name, channel.silent))
+        self._lineup.queue.hold(channel.name, channel.silent)
+        if channel.silent:
+            self._lineup.silence(channel, "mute")
+
+    def _say_state(self, state: str, channel: Channel) -> None:
+        self._lineup.publish(StateChanged(state=state, output=channel.name))
+
+    # --- the voice ----------------------------------------------------------------------------
+
+    def voice(self, request: protocol.Voice) -> dict[str, Any]:
+        """``name`` is a voice that there is, and with ``when`` "now" a compiled one."""
+        lineup = self._lineup
+        lineup.channels_of(request.output)
+        previous = lineup.current_voice(request.output)
+        name = request.name
+        if name is None:
+            return {"voice": previous, "previous": previous}
+        if request.output is None:
+            lineup.voice = name
+        for channel in lineup.channels_of(request.output):
+            channel.voice = None if request.output is None else name
+        if request.when in ("line", "now"):
+            lineup.queue.revoice(name, request.output)
+        voice = lineup.voices.by_name.get(name)
+        if request.when == "now" and voice is not None and voice.ready:
+            self._handover.switch_now(voice, request.output)
+        lineup.publish(
+            protocol.VoiceChanged(
+                voice=name, previous=previous, when=request.when, output=request.output
+            )
+        )
+        return {"voice": name, "previous": previous}

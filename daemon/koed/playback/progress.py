@@ -1,0 +1,154 @@
+"""What is heard: reports of the lanes become events on the playback clock.
+
+Captions and mouths follow the ear, not the model: every event here carries the monotonic time at
+which its sound leaves the device.
+"""
+
+from __future__ import annotations
+
+from koe.protocol import Levels, Mouth, Progress, UtteranceStarted
+from koed.audio.arrangement import Report
+from koed.playback import effects, inputs
+from koed.playback.channel import Channel, Lane
+from koed.playback.lineup import Lineup
+from koed.playback.lipsync import Lips, shape_at
+from koed.playback.utterance import Part, Utterance
+
+
+class Follower:
+    """Follows the lines of all channels; ends no line and starts none."""
+
+    def __init__(self, lineup: Lineup) -> None:
+        self._lineup = lineup
+        self._lips = {name: Lips() for name in lineup.channels}
+
+    def report(self, channel: Channel, report: Report, heard_t: float) -> None:
+        """What a lane says of a track. A track that its list does not name any more is no news:
+        whatever took it out has told what was heard."""
+        found = self._lineup.part_of(report.serial)
+        if found is None:
+            return
+        utterance, part = found
+        if report.kind == "started":
+            self._started(channel, utterance, part, heard_t)
+        elif report.kind in ("ended", "cut"):
+            if part.started:  # words that began since the last look
+                self._tell_words(channel, utterance, part, report.played_s, heard_t)
+            utterance.spoken_s += report.played_s
+            utterance.starved_s += report.starved_s
+            if report.kind == "ended" and not part.replaced:
+                utterance.heard_to = max(utterance.heard_to, part.segment.end)
+            lane = self._lineup.lane_of(utterance)
+            if lane is not None:
+                lane.resting = part.entry()
+            self._lineup.forget(utterance, part)
+
+    def _started(self, channel: Channel, utterance: Utterance, part: Part, heard_t: float) -> None:
+        part.started = True
+        lane = self._lineup.lane_of(utterance)
+        if lane is not None:
+            lane.resting = None
+        if not utterance.begun:
+            self._begin(channel, utterance, heard_t)
+            if lane is channel.upper and self._lineup.config.queue.urgent == "duck":
+                gain_db = self._lineup.config.queue.duck_db
+                self._lineup.effect(effects.Gain(channel.lower.number, gain_db))
+        if not part.words:
+            self._tell_segment(channel, utterance, part, heard_t)
+
+    def _begin(self, channel: Channel, utterance: Utterance, heard_t: float) -> None:
+        utterance.begun = True
+        self._lineup.queue.begin(utterance.line)
+        self._lineup.publish(
+            UtteranceStarted(
+                utterance=utterance.number, text=utterance.text, voice=utterance.voice,
+                output=channel.name, heard_t=heard_t, author=utterance.line.author,
+            )
+        )  # fmt: skip
+
+    def follow(self) -> None:
+        """Tell the words as they are heard."""
+        for channel in self._lineup.channels.values():
+            for lane in channel.lanes:
+                serial, played_s = lane.position
+                found = self._lineup.part_of(serial)
+                if found is not None and found[1].started:  # its report may be on its way still
+                    self._tell_words(channel, *found, played_s, channel.heard_t)
+
+    def _tell_words(
+        self, channel: Channel, utterance: Utterance, part: Part, played_s: float, heard_t: float
+    ) -> None:
+        """The words that began until ``played_s`` of the part, which is heard at ``heard_t``."""
+        while part.told_words < len(part.words):
+            word = part.words[part.told_words]
+            at_s = part.track_s(word)
+            if at_s > played_s:
+                break
+            part.told_words += 1
+            start, end = part.segment.start + word.start, part.segment.start + word.end
+            # what a restyled stream repeats of the time before it was heard in the old voice
+            if at_s < 0 or end <= utterance.heard_to:
+                continue
+            utterance.heard_to = end
+            self._lineup.publish(
+                Progress(
+                    utterance=utterance.number, output=channel.name, kind="word",
+                    text=part.segment.text[word.start : word.end], start=start, end=end,
+                    heard_t=heard_t - (played_s - at_s),
+                )
+            )  # fmt: skip
+
+    def _tell_segment(
+        self, channel: Channel, utterance: Utterance, part: Part, heard_t: float
+    ) -> None:
+        segment = part.segment
+        self._lineup.publish(
+            Progress(
+                utterance=utterance.number, output=channel.name, kind="segment",
+                text=segment.text, start=segment.start, end=segment.end, heard_t=heard_t,
+            )
+        )  # fmt: skip
+
+    # --- meters and mouths --------------------------------------------------------------------
+
+    def levels(self, channel: Channel, levels: inputs.Levels) -> None:
+        """How loud it was, and what the mouth of the voice does."""
+        for level in levels.coarse:
+            self._lineup.publish(
+                Levels(
+                    output=channel.name, rms_db=level.rms_db, peak_db=level.peak_db,
+                    heard_t=level.heard_t,
+                )
+            )  # fmt: skip
+        lips = self._lips[channel.name]
+        for level in levels.fine:
+            voice, shape = self._speaker_at(channel, level.ago_s)
+            loud, opened = lips.window(level.rms_db, shape)
+            self._lineup.publish(
+                Mouth(
+                    output=channel.name, voice=voice, level=round(loud, 3),
+                    open=round(opened, 3), shape=shape, heard_t=level.heard_t,
+                )
+            )  # fmt: skip
+
+    def _speaker_at(self, channel: Channel, ago_s: float) -> tuple[str, str]:
+        """(voice, shape of its mouth) ``ago_s`` before now; the upper lane is the one that is
+        listened to."""
+        for lane in (channel.upper, channel.lower):
+            serial, played_s = lane.position
+            found = self._lineup.part_of(serial)
+            if found is not None:
+                utterance, part = found
+                at_s = played_s - ago_s + part.planned.start_s
+                return utterance.voice, shape_at(part.mouths, at_s)
+        return "", ""
+
+
+def set_positions(lineup: Lineup, ears: tuple[inputs.Ear, ...]) -> None:
+    """Where the lanes are now."""
+    for ear in ears:
+        channel = lineup.channels[ear.output]
+        channel.heard_t, channel.playing = ear.heard_t, ear.playing
+        lanes: dict[int, Lane] = {lane.number: lane for lane in channel.lanes}
+        for number, serial, played_s in ear.positions:
+            lanes[number].position = (serial, played_s)

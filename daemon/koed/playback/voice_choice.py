@@ -1,0 +1,116 @@
+"""Which voice speaks the next segment of a line, and how long it is waited for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from koed.config import EngineConfig
+from koed.errors import KoedError
+
+State = Literal["stopped", "starting", "up", "down"]
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A voice as the player knows it."""
+
+    name: str
+    lang: str = "en"
+    """Of a line that names none."""
+    fallback: str | None = None
+    speed: float = 1.0
+    gain_db: float = 0.0
+    """Brings it to the loudness that is asked for."""
+    engine: str = ""
+    """Name of the host; "" = not compiled yet."""
+    key: str = ""
+    """Of the compiled voice; "" = not compiled yet."""
+    code: str = ""
+    """Why it cannot be used, or not as it was edited last."""
+    message: str = ""
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine as the player knows it."""
+
+    name: str
+    state: State
+    restyle: bool = False
+    """It can go on in another voice within a sound."""
+    doing: str = ""
+    """As its worker told last: idle, warming, preparing, speaking; "" = nothing yet."""
+    jobs: frozenset[int] = frozenset()
+    """Serials of the jobs that it has and has not finished, as its worker told last."""
+
+
+class Choosing(Protocol):
+    """The part of an utterance that matters here."""
+
+    voice: str
+    begun: bool
+    waiting_since: float | None
+
+    def upcoming_is_canned(self, voice: Voice) -> bool:
+        """Whether the next segment needs no engine in this voice."""
+
+
+@dataclass(slots=True)
+class Voices:
+    """The line's own voice, else its fallback once its engine cannot be had."""
+
+    config: EngineConfig
+    by_name: dict[str, Voice] = field(default_factory=dict)
+    engines: dict[str, Engine] = field(default_factory=dict)
+
+    def available(self, name: str) -> Voice | None:
+        """A voice that can speak now."""
+        voice = self.by_name.get(name)
+        return voice if voice and voice.ready and self._state(voice) == "up" else None
+
+    def fallback(self, name: str) -> Voice | None:
+        """The fallback of a voice, if it can speak now."""
+        voice = self.by_name.get(name)
+        return self.available(voice.fallback) if voice and voice.fallback else None
+
+    def can_restyle(self, voice: Voice) -> bool:
+        engine = self.engines.get(voice.engine)
+        return engine is not None and engine.state == "up" and engine.restyle
+
+    def own(self, line: Choosing) -> Voice | None:
+        """The line's voice, if it can speak the next segment now."""
+        voice = self.by_name.get(line.voice)
+        canned = voice and voice.ready and line.upcoming_is_canned(voice)
+        return voice if canned else self.available(line.voice)
+
+    def check_patience(self, line: Choosing, now: float) -> None:
+        """Raises `KoedError` when a line has waited in vain for its voice."""
+        if line.waiting_since is None:
+            line.waiting_since = now
+        if now - line.waiting_since <= self._patience_s(line):
+            return
+        voice = self.by_name.get(line.voice)
+        if voice and voice.code and not voice.ready:
+            raise KoedError(voice.code, voice.message)
+        raise KoedError("engine_down", "the engine of this voice is not there")
+
+    def _patience_s(self, line: Choosing) -> float:
+        """A line that was cut in the middle waits shorter than one that has not begun, for which
+        an engine that is just starting is worth waiting."""
+        voice = self.by_name.get(line.voice)
+        if voice is not None and voice.ready:
+            starting = self._state(voice) == "starting"
+        else:
+            starting = voice is None or not voice.code
+        if starting and not line.begun:
+            return self.config.start_s
+        return self.config.failover_wait_s
+
+    def _state(self, voice: Voice) -> State:
+        engine = self.engines.get(voice.engine)
+        return engine.state if engine else "stopped"

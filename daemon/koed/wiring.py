@@ -1,0 +1,83 @@
+"""One assembly of the voice, for the air and for files: what `koed run` and `koed render` share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from koed.config import Config, cache_dir, resolve
+from koed.engine.host import EngineHost
+from koed.engines import EngineHosts
+from koed.events import Bus
+from koed.phrases.book import PhraseBook
+from koed.phrases.shelf import Shelf
+from koed.phrases.studio import Studio
+from koed.playback.dispatch import Dispatch, Jobs, Outlet
+from koed.playback.lineup import serials
+from koed.playback.player import Player
+from koed.playback.recorder import Recorder
+from koed.profiles import Profile, ProfileFolder
+from koed.voices import Preparer, VoiceBook
+
+LANES = 2
+"""Of an output: one where lines follow each other, one above it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    engines: EngineHosts
+    book: VoiceBook
+    phrases: PhraseBook
+    player: Player
+    dispatch: Dispatch
+
+
+def assemble(
+    config: Config,
+    context: zmq.Context[Any],
+    runtime_dir: Path,
+    outlets: Mapping[str, Outlet],
+    bus: Bus,
+    wake: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
+    recorder: Recorder | None = None,
+) -> Assembly:
+    """``outlets``: where each output's sound goes. ``wake`` makes the main loop turn. ``recorder``
+    notes what the player is told."""
+    hosts: dict[str, EngineHost] = {}
+    jobs = Jobs(hosts)
+    lanes = {name: 1 + LANES * number for number, name in enumerate(outlets)}
+    lane_of_phrases = 1 + LANES * len(outlets)
+
+    def host_of(profile: Profile) -> tuple[str, Preparer]:
+        return engines.host_of(profile)
+
+    folder = ProfileFolder(resolve(config, "profiles"), outputs=tuple(config.outputs))
+    book = VoiceBook(folder, host_of, bus)
+    engines = EngineHosts(
+        context, runtime_dir, cache_dir() / "voices", config.engine, hosts, jobs, book, bus, clock
+    )
+    phrases = PhraseBook(
+        config,
+        book,
+        hosts,
+        bus,
+        Shelf(cache_dir() / "phrases", int(config.phrase_cache.disk_mb * 1e6), wake),
+        lambda done: Studio(
+            jobs, lane_of_phrases, serials("phrase"), config.engine.lookahead_s, done
+        ),
+        busy=lambda: any(True for _ in player.lineup.on_stage()),
+        current=lambda: player.lineup.voice,
+    )
+    if recorder is None:
+        player = Player(config, lanes, phrases.take)
+        dispatch = Dispatch(player, outlets, jobs, book, bus, clock)
+    else:
+        player = Player(config, lanes, recorder.watch(phrases.take))
+        dispatch = Dispatch(player, outlets, jobs, book, bus, clock, recorder.note)
+    return Assembly(engines, book, phrases, player, dispatch)

@@ -1,0 +1,82 @@
+"""A worker that is none of ours, in raw messages: another version, or a voice that cannot be."""
+
+from __future__ import annotations
+
+import math
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from hosting import started, theatre, voice
+
+from koed.engine import crew, link
+
+STRANGER = """
+import sys, msgpack, zmq
+
+def say(*values):
+    socket.send(msgpack.packb(values))
+
+def hear():
+    return msgpack.unpackb(socket.recv())
+
+socket = zmq.Context().socket(zmq.DEALER)
+socket.setsockopt(zmq.ROUTING_ID, sys.argv[2].encode())
+socket.connect(sys.argv[1])
+"""
+
+
+def pose(monkeypatch: pytest.MonkeyPatch, behaviour: str) -> None:
+    """Have such a script run for a worker."""
+    program = STRANGER + textwrap.dedent(behaviour)
+
+    def command(engine: str, endpoint: str, identity: str, cache: Path | None) -> list[str]:
+        return [sys.executable, "-c", program, endpoint, identity]
+
+    monkeypatch.setattr(crew, "worker_command", command)
+
+
+@pytest.mark.parametrize("version", [3, 5])
+def test_a_child_of_another_version_is_told_with_the_cure_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    pose(monkeypatch, f"say('here', 0, {version}); hear()")
+    with theatre(tmp_path) as stage:
+        stage.start()
+        stage.until(lambda: stage.host.restarts >= 2)
+        ((code, message, _, lost),) = stage.diary.downs
+        assert (code, lost) == ("worker_unreachable", [])
+        assert message == (
+            f"the worker on this machine speaks version {version} of koed's engine wire, this "
+            "stage version 4: update koed on the older of the two (pip install -U koed) and start "
+            "it again"
+        )
+        assert stage.diary.ups == []
+
+
+@pytest.mark.parametrize("lufs", [-math.inf, math.nan, 3.5])
+def test_a_voice_with_a_loudness_that_cannot_be_is_refused_at_the_border(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lufs: float
+) -> None:
+    behaviour = f"""
+        say("here", 0, {link.VERSION})
+        session = hear()[1]
+        say("ready", session, "tone", [["*"], False, False, False], 1, 1.0, "1")
+        while True:
+            kind, session, *rest = hear()
+            if kind == "prepare":
+                key, (name, *_) = rest
+                loud = float("{lufs}") if name == "odd" else -20.0
+                say("prepared", session, key, name, loud, True, 0.1)
+    """
+    pose(monkeypatch, behaviour)
+    with theatre(tmp_path) as stage:
+        stage.host.prepare(voice("odd"))
+        started(stage)  # the others can speak
+        assert stage.diary.ready == {"hana": True}
+        code, message = stage.diary.broken["odd"]
+        assert code == "bad_loudness"
+        assert f"{lufs:g} LUFS" in message
+        assert "prepare it again" in stage.diary.hints["odd"]
+        assert "report it" in stage.diary.hints["odd"]

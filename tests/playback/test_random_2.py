@@ -1,0 +1,12 @@
+"""The player under random operations, part 3 of 4: see `tests.playback.air`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.playback.sequences import parts, sequences
+
+
+@pytest.mark.parametrize("seeds", parts(2))
+def test_no_sequence_breaks_an_invariant(seeds: range) -> None:
+    sequences(seeds)

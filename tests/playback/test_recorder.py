@@ -1,0 +1,144 @@
+"""What the player was told is kept, and a fresh player does the same with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import msgpack
+import pytest
+
+from koe.protocol import StateChanged, Trouble
+from koed import replay
+from koed.errors import KoedError
+from koed.playback import effects
+from koed.playback.inputs import Tick
+from koed.playback.recorder import KEPT_S, MAX_BYTES, BadRecording, Recorder, read
+from tests.playback.air import Air, take
+
+
+def plain(done: list[effects.Effect]) -> list[str]:
+    return [repr(e) for e in done if not isinstance(e, effects.Play)]
+
+
+class Noted(Air):
+    """A world whose steps are recorded, and whose effects are kept beside."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.recorder = Recorder()
+        self.player.lineup._takes = self.recorder.watch(take)
+        self.done: list[tuple[object, list[str]]] = []
+        self.dispatch._note = self._noted  # type: ignore[method-assign]
+
+    def _noted(self, player, moment, item, done) -> None:  # type: ignore[no-untyped-def]
+        before = len(self.recorder._entries) + self.recorder._first
+        self.recorder.note(player, moment, item, done)
+        if len(self.recorder._entries) + self.recorder._first > before:
+            self.done.append((item, plain(done)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_fresh_player_does_the_same_again(seed: int) -> None:
+    world = Noted(seed)
+    for _ in range(60):
+        world.operate()
+    recording = read(world.recorder.dump())
+    assert recording.standing == ()
+    again = [(item, plain(done)) for _, item, done in recording.replay()]
+    assert len(again) > 20
+    assert again == world.done[-len(again) :]
+
+
+def test_only_the_last_minutes_are_kept_and_not_more_than_their_room() -> None:
+    world = Noted(1)
+    for _ in range(4):
+        world.say("One two three four five six seven eight, nine ten eleven.")
+        world.drain()
+        world.now += 50.0
+        world.dispatch.advance()
+    world.say("Yes.")
+    assert world.recorder._size <= MAX_BYTES
+    assert world.recorder._heads[0][0] <= world.now - KEPT_S < world.recorder._heads[1][0]
+    first, *_ = read(world.recorder.dump()).steps
+    assert world.now - first[0].now < KEPT_S + 60.0
+
+
+def test_what_stood_on_a_lane_before_is_left_out_and_hurts_nothing() -> None:
+    world = Noted(2)
+    world.say("One two three four five six seven eight, nine ten eleven.")
+    for _ in range(3):
+        world.work_promptly()
+    world.recorder._heads.clear()  # as if all before were too long ago
+    world.recorder.note(world.player, world.dispatch._moment(), Tick(), [effects.Answer()] * 2)
+    world.say("Yes.")
+    world.drain()
+    recording = read(world.recorder.dump())
+    assert recording.standing == (1,)
+    told = [e for _, _, done in recording.replay() for e in done]
+    ended = [e.event.event for e in told if isinstance(e, effects.Publish) if e.event.event]
+    assert "utterance.queued" in ended
+
+
+def test_idle_ticks_are_not_worth_a_note() -> None:
+    world = Noted(3)
+    world.dispatch.advance()
+    entries = len(world.recorder._entries)
+    for _ in range(100):
+        world.dispatch.advance()
+    assert len(world.recorder._entries) == entries
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"\xc1", b"RIFF....", msgpack.packb(1), msgpack.packb(1) + msgpack.packb({}),
+        msgpack.packb(2) + msgpack.packb({}), msgpack.packb([1] * 1000),
+        b"\xdf\xff\xff\xff\xff" * 10, b"\x91" * 5000,
+    ],
+)  # fmt: skip
+def test_what_is_no_recording_is_refused(data: bytes, tmp_path: Path) -> None:
+    with pytest.raises(BadRecording):
+        read(data)
+    path = tmp_path / "x.replay"
+    path.write_bytes(data)
+    with pytest.raises(KoedError) as refused:
+        list(replay.show(path, as_json=False))
+    assert refused.value.code == "bad_recording"
+
+
+def test_a_recording_that_was_changed_is_refused_or_shown() -> None:
+    world = Noted(4)
+    for _ in range(30):
+        world.operate()
+    data = world.recorder.dump()
+    for at in range(0, len(data), 97):
+        torn = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+        try:
+            read(torn)
+        except BadRecording:
+            continue
+
+
+def test_trouble_is_written_down_for_its_owner_alone(tmp_path: Path) -> None:
+    world = Noted(5)
+    world.say("Yes.")
+    now = [0.0]
+    keeper = replay.Keeper(world.recorder, tmp_path / "replay", lambda: now[0])
+    keeper.listen(StateChanged(state="ready"))
+    assert not (tmp_path / "replay").exists()
+    for number in range(8):
+        now[0] += replay.PAUSE_S
+        keeper.listen(Trouble(code=f"stuck_{number}", message="x", hint=""))
+        keeper.listen(Trouble(code="again", message="within the pause", hint=""))
+        keeper.join()
+    files = sorted((tmp_path / "replay").iterdir())
+    assert len(files) == replay.KEPT_FILES
+    assert all(replay.NAME.fullmatch(f.name) and "again" not in f.name for f in files)
+    assert {stat.S_IMODE(os.stat(f).st_mode) for f in files} == {0o600}
+    lines = list(replay.show(files[-1], as_json=False))
+    assert any("Submit" in line and "Yes." in line for line in lines)
+    steps = [json.loads(line) for line in replay.show(files[-1], as_json=True)]
+    assert any("utterance.queued" in e for step in steps for e in step["effects"])
