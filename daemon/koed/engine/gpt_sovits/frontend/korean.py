@@ -5,16 +5,14 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from typing import Any
 
 from koed.engine.gpt_sovits.frontend import korean_numbers as numbers
 from koed.engine.gpt_sovits.frontend.converted import Converted
 from koed.engine.gpt_sovits.frontend.korean_sounds import changed, decompose
-from koed.engine.gpt_sovits.frontend.library import load
+from koed.engine.gpt_sovits.frontend.korean_tags import tags
 from koed.engine.gpt_sovits.frontend.marks import plain
 from koed.engine.gpt_sovits.frontend.symbols import PUNCTUATION, Version
 from koed.engine.gpt_sovits.frontend.tables import lines
-from koed.errors import EngineError
 
 _STEM, _ENDING, _COUNTER = "\ue000", "\ue001", "\ue002"  # marks behind a character while at work
 _NUMBER = re.compile(rf"(\d[\d,]*)(?:([가-힣]+){_COUNTER})?")
@@ -28,7 +26,6 @@ _AFTER_STEM = (
     *((re.compile(f"ᆱ{_STEM}{a}"), f"ᆷ{b}") for a, b in ("ᄀᄁ", "ᄃᄄ", "ᄉᄊ", "ᄌᄍ")),
     *((re.compile(f"ᆯ{_ENDING} {a}"), f"ᆯ {b}") for a, b in ("ᄀᄁ", "ᄃᄄ", "ᄇᄈ", "ᄉᄊ", "ᄌᄍ")),
 )
-_COUNTED = re.compile(rf"(\d(?:{'|'.join(sorted(numbers.COUNTED, key=len, reverse=True))}))")
 _WORK_MARKS = re.compile(f"[{_STEM}{_ENDING}{_COUNTER}]")
 # Between words ㄹ draws the ㄴ of the next, but not after an object's 을 that stayed a syllable.
 _OBJECT = re.compile(f"(?<![ᆨ-ᆻᆽ-ᇂ]){decompose('을')} (?=ᄂ)")
@@ -90,9 +87,7 @@ def _letter(letter: str) -> str:
 
 def _annotated(text: str) -> str:
     """``text`` with work marks behind verb stems, adnominal endings and counting nouns."""
-    if _tagger() is None:
-        return _COUNTED.sub(rf"\1{_COUNTER}", text)
-    tokens = [(token, tag.rsplit("+", 1)[-1]) for token, tag in _tagger().pos(text)]
+    tokens = [(token, tag.rsplit("+", 1)[-1]) for token, tag in tags(text)]
     if "".join(token for token, _ in tokens) != text.replace(" ", ""):
         return text  # the tagger read something else than what stands there
     lasts: dict[int, str] = {}
@@ -142,15 +137,3 @@ def _words() -> list[tuple[str, str]]:
     """Words that sound as no rule tells, and how."""
     rows = (line.split("=") for line in lines("korean_words.txt"))
     return [(word, sound) for word, sound in rows]
-
-
-@functools.cache
-def _tagger() -> Any:
-    """mecab-ko, or None where it has no wheel (Python 3.13 and later).
-
-    Without it, verb stems are not known (신고 stays 신고, not 신꼬), all else is the same.
-    """
-    try:
-        return load("mecab", "Korean").MeCab()
-    except EngineError:
-        return None

@@ -13,12 +13,6 @@ NATIVE_COUNTED = frozenset(
 )
 # The recording's library knows only these of them.
 OFFICIALLY_COUNTED = NATIVE_COUNTED - frozenset(words("명 사람 잔 병 송이 달"))
-COUNTED = NATIVE_COUNTED | frozenset(
-    words(
-        "년 월 일 분 초 원 층 시간 주 주년 개월 번째 도 프로 퍼센트 킬로 미터 그램 인분 학년 "
-        "세 호 회 위 등 점 만 천"
-    )
-)
 
 _DIGITS = "영일이삼사오육칠팔구"
 _PLACES = ("", "십", "백", "천")
