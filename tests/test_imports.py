@@ -340,7 +340,7 @@ def ours():
 
 def hook(event, arguments):
     wrote = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
-    if event in FORBIDDEN or wrote:
+    if event in FORBIDDEN and not looked_up() or wrote:
         happened.append(f"{event} {arguments[:2]} at {ours()}")
     elif event in ("open", "ctypes.dlopen", "os.putenv") and direct():
         happened.append(f"{event} {arguments[0]} at {ours()}")
@@ -348,6 +348,15 @@ def hook(event, arguments):
 def direct():
     frame = sys._getframe(2)
     return frame is not None and frame.f_code.co_filename.startswith(OURS)
+
+def looked_up():
+    # Where a library is, asked of ldconfig by another library: torch's way to libdl, which changes
+    # nothing. We have no business with it while we are loaded.
+    frame, files = sys._getframe(2), []
+    while frame and frame.f_code.co_filename.endswith(("/subprocess.py", "/ctypes/util.py")):
+        files.append(frame.f_code.co_filename.rpartition("/")[2])
+        frame = frame.f_back
+    return "util.py" in files and frame and not frame.f_code.co_filename.startswith(OURS)
 
 class Environ(dict):
     def _seen(self, name):
