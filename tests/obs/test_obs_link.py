@@ -14,6 +14,7 @@ import pytest
 from koed.bench.counterparts.obs import ObsStudio, free_port
 from koed.errors import KoedError
 from koed.obs.link import EVENTS, METERS, Link, Refused
+from koed.obs.password import from_obs
 from tests.rigs import wait_for
 
 PATIENCE_S = 40.0
@@ -77,6 +78,17 @@ def test_each_way_of_not_being_there_has_its_code(obs: ObsStudio) -> None:
     assert refusal(Link("127.0.0.1", free_port())).code == "obs_absent"
     obs.hang()
     assert refusal(Link(*place, obs.password), 0.3).code == "obs_silent"
+
+
+def test_each_start_has_the_port_and_the_password_that_it_was_given(obs: ObsStudio) -> None:
+    """Wherever this OBS keeps them; and there koed finds the password."""
+    for password in ("another", "a third"):
+        obs.kill()
+        obs.port = free_port()
+        obs.start(password)
+        with obs.link() as link:
+            assert link.call("GetVersion")["rpcVersion"] == 1
+        assert from_obs(obs.folder / "home", obs.folder / "config") == password
 
 
 def test_the_end_is_told_once(obs: ObsStudio) -> None:

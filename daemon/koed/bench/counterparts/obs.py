@@ -14,6 +14,7 @@ Its websocket server listens at every address of the machine, and OBS knows no w
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import re
@@ -67,6 +68,11 @@ AlertsEnabled=false
 AuthRequired=true
 ServerPassword=none
 """
+
+PLUGIN_JSON = {
+    "first_load": False, "server_enabled": True, "alerts_enabled": False, "auth_required": True,
+}  # fmt: skip
+"""The last section of the above, as OBS 30.2 has it."""
 
 PROFILE_INI = """\
 [General]
@@ -133,8 +139,7 @@ class ObsStudio:
 
     def launch(self) -> None:
         """Start it and do not wait."""
-        self._settle("ServerPort", str(self.port))
-        self._settle("ServerPassword", self.password)
+        self._settle()
         self._show()
         with (self.folder / "obs.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -302,9 +307,20 @@ class ObsStudio:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def _settle(self, key: str, value: str) -> None:
+    def _settle(self) -> None:
+        """Port and password, where this OBS reads them: in ``global.ini``, or from 30.2 on in a
+        file of the plug-in's own. Such an OBS takes them out of the former at its first start."""
         path = self.settings / "global.ini"
-        path.write_text(re.sub(rf"(?m)^{key}=.*$", f"{key}={value}", path.read_text()))
+        text = path.read_text()
+        if "\nServerPort=" in text:
+            text = re.sub(r"(?m)^ServerPort=.*$", f"ServerPort={self.port}", text)
+            text = re.sub(r"(?m)^ServerPassword=.*$", f"ServerPassword={self.password}", text)
+        else:
+            path = self.settings / "plugin_config/obs-websocket/config.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            access = {"server_port": self.port, "server_password": self.password}
+            text = json.dumps(PLUGIN_JSON | access)
+        path.write_text(text)
 
     def _show(self) -> None:
         """The screen: it picks a number that is free and says which."""
