@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from koed import keys
 from koed.bench.rig import Rig, Watch, rig
@@ -35,7 +36,7 @@ PROFILES = {
 }
 
 
-def run(folder: Path, environ: dict[str, str]) -> subprocess.Popen[str]:
+def run(folder: Path, environ: dict[str, str], **more: Any) -> subprocess.Popen[str]:
     """A daemon in the runtime folder of another."""
     return subprocess.Popen(
         [sys.executable, "-m", "koed.cli", "run", "--config", str(folder / "koed.yaml")],
@@ -43,6 +44,7 @@ def run(folder: Path, environ: dict[str, str]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        **more,
     )
 
 
@@ -149,6 +151,34 @@ def test_terminated_it_finishes_a_line_that_is_nearly_over(daemon: Rig, watch: W
     assert daemon.process.wait(40) == 0
     assert not witness.runs(pid)
     assert witness.told(watch, "state")[-1].state == "stopping"
+
+
+def test_a_signal_to_its_whole_group_costs_no_worker(tmp_path: Path) -> None:
+    """As ``timeout make run`` and a shell send it. The stage alone decides when a worker ends:
+    until then it may have to speak last words, and that it goes is no news."""
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "low.yaml").write_text(yaml.safe_dump(PROFILES["low"]))
+    config = {"profiles": "profiles", "voice": "low", "audio": {"device": "null"}, "greeting": ""}
+    (tmp_path / "koed.yaml").write_text(yaml.safe_dump(config))
+    process = run(tmp_path, {}, process_group=0)
+    daemon = Rig(tmp_path, process, time.monotonic())  # type: ignore[arg-type]
+    with contextlib.closing(daemon.client), process:
+        try:
+            daemon.wait_ready()
+            pid, watch = witness.worker(daemon), witness.watch(daemon)
+            said = say(daemon, "short last words")
+            watch.wait("utterance.started", said)
+            os.killpg(process.pid, signal.SIGTERM)
+            assert outcome(watch, said) == "finished"
+            printed, _ = process.communicate(timeout=60)
+            watch.close()
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert not witness.runs(pid)
+    assert "SIGTERM: stopping" in printed
+    assert "trying again" not in printed
+    assert not witness.told(watch, "engine.down")
 
 
 # --- on a sound server ---------------------------------------------------------------------------

@@ -42,8 +42,10 @@ class Child:
         try:
             # Blocking for the child: a library that prints must not get EAGAIN.
             os.set_blocking(writer, True)
+            # In a process group of its own: Ctrl-C, or what a shell or `timeout` sends to all that
+            # they started, is for the stage, and it is the stage that decides when a worker ends.
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer
+                command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, process_group=0
             )
         except OSError:
             os.close(reader)

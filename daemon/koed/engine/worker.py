@@ -379,8 +379,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (args.connect and args.identity and args.parent):
         parser.error("--listen tcp://ADDRESS:PORT")
     _bind_to_parent(args.parent)
-    # Ctrl-C reaches the whole terminal; it is the stage that decides when a worker ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     return run(
         Options(
             args.engine, args.cache, connect=args.connect, identity=args.identity,
