@@ -11,7 +11,7 @@ ARGS  :=
 MINUTES := 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo proof test test-slow fuzz test-pipewire bench lint package install-service uninstall-service clean
+.PHONY: help run demo proof test test-slow fuzz test-pipewire test-debian13 bench lint package install-service uninstall-service clean
 
 help:
 	@echo 'make run                start koed here (ARGS="--help" for its options)'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test-slow          the tests that take longer'
 	@echo 'make fuzz               random sequences through the player (MINUTES=10)'
 	@echo 'make test-pipewire      the tests that touch sound, on PipeWire'
+	@echo 'make test-debian13      make run and make test on a fresh Debian 13 below a folder (root)'
 	@echo 'make lint               ruff and mypy'
 	@echo 'make package            build the wheel, try the thin client in a fresh environment'
 	@echo 'make install-service    start koed with your session (DRY=1 only shows it)'
@@ -61,6 +62,10 @@ test-pipewire:
 	@scripts/setup.sh test-pipewire
 	@KOED_TEST_AUDIO=pipewire exec $(VENV)/python -m pytest tests/audio \
 		tests/daemon/test_faults.py tests/daemon/test_life.py $(ARGS)
+
+test-debian13: export ARGS := $(ARGS)
+test-debian13:
+	@scripts/debian13.sh
 
 lint:
 	@scripts/setup.sh lint

@@ -7,11 +7,15 @@ import importlib.metadata
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.rigs import wait_for
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOOLS = "bash cat dirname env flock grep ln mkdir rm sed sha256sum tail touch"
@@ -330,6 +334,83 @@ def test_pip_that_fails_is_shown_and_tried_again(machine: Machine) -> None:
     assert machine.setup()[0] == 0
 
 
+# --- another system --------------------------------------------------------------------------
+
+
+class Maker(Machine):
+    """A machine whose ``make test-debian13`` gets as far as the namespaces."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        for tool in ["git", "mktemp", "realpath", "rm", "setsid", "sleep", "sort", "tail"]:
+            (self.bin / tool).unlink(missing_ok=True)
+            (self.bin / tool).symlink_to(shutil.which(tool) or tool)
+        self.everything_there()
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir()
+        self.stub("apt-get", "echo http://mirror.example/debian/")
+        self.stub("apt-helper")
+        self.stub("df", "echo Avail; echo 20")
+        self.stub("unshare", f'[ "${{@: -1}}" = true ] || {{ >"{folder}/began"; exec sleep 600; }}')
+
+    def start(self) -> subprocess.Popen[str]:
+        self.process = subprocess.Popen(
+            [str(self.bin / "bash"), str(self.root / "scripts" / "debian13.sh")],
+            env={
+                "PATH": str(self.bin), "HOME": str(self.temporary.parent),
+                "TMPDIR": str(self.temporary),
+            },
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        return self.process
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Iterator[Maker]:
+    made = Maker(tmp_path)
+    yield made
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(made.process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "said"),
+    [
+        ({"id": "echo 1000"}, "only root"),
+        ({"apt-get": None}, "neither Debian nor Ubuntu"),
+        ({"unshare": "exit 1"}, "namespaces cannot be made here"),
+        ({"df": "echo Avail; echo 3"}, "less than 14 GB"),
+        ({"apt-helper": "exit 1"}, "none of this machine's package mirrors has Debian 13"),
+    ],
+)
+def test_where_no_debian_can_be_made_it_says_why_in_a_line(
+    maker: Maker, lacking: dict[str, str | None], said: str
+) -> None:
+    for name, body in lacking.items():
+        if body is None:
+            (maker.bin / name).unlink()
+        else:
+            maker.stub(name, body)
+    process = maker.start()
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert len(printed.splitlines()) == 1, printed
+    assert said in printed
+    assert not list(maker.temporary.iterdir())
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_debian_leaves_nothing(maker: Maker, how: signal.Signals) -> None:
+    process = maker.start()
+    wait_for(lambda: (maker.temporary.parent / "began").exists(), what="it is being made")
+    assert [path.name for path in maker.temporary.glob("*/*")] != []
+    process.send_signal(how)
+    printed, _ = process.communicate(timeout=120)  # what it started is gone too: the pipe is closed
+    assert process.returncode == 128 + how, printed
+    assert not list(maker.temporary.iterdir())
+
+
 # --- the rest --------------------------------------------------------------------------------
 
 
@@ -338,7 +419,16 @@ def test_help_is_the_default_and_needs_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         ["make", "-s"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
     )
-    for target in ("run", "demo", "bench", "test", "test-pipewire", "lint", "install-service"):
+    for target in (
+        "run",
+        "demo",
+        "bench",
+        "install-service",
+        "test",
+        "test-pipewire",
+        "test-debian13",
+        "lint",
+    ):
         assert f"make {target} " in done.stdout
 
 
@@ -369,6 +459,6 @@ def test_every_dependency_is_pinned_as_it_is_here() -> None:
 
 
 def test_scripts_are_programs() -> None:
-    for name in ("scripts/setup.sh", "scripts/check_package.sh", ".ci/run"):
+    for name in ("scripts/setup.sh", "scripts/debian13.sh", "scripts/check_package.sh", ".ci/run"):
         assert os.access(REPOSITORY / name, os.X_OK), name
         subprocess.run(["bash", "-n", str(REPOSITORY / name)], check=True)
