@@ -61,8 +61,8 @@ MUTANTS = (
     ),
     Mutant(
         "leave: what is over stays on its lane", "lineup.py",
-        "        lane.utterances.remove(utterance)\n        there = ",
-        "        there = ",
+        "        if lane is not None:\n            lane.utterances.remove(utterance)\n\n    def _finish",
+        "\n    def _finish",
     ),
     Mutant(
         "declare: an engine keeps what was replaced", "lineup.py",
@@ -74,7 +74,7 @@ MUTANTS = (
     ),
     Mutant(
         "complete: a track is never ended", "lineup.py",
-        "        self.effect(effects.End(part.serial, pause_s))\n", "",
+        "        self.effect(effects.End(part.serial, part.pause_s))\n", "",
     ),
     Mutant(
         "entries: the next line may begin too soon", "channel.py",

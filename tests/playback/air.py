@@ -37,6 +37,7 @@ from koed.text.segment import segments
 RATE = 1000
 BLOCK = 10
 LETTER_S = 0.012
+LOOKAHEAD_S = 0.6
 FIRST_CHUNK_S = 0.1
 """An engine that is not disturbed has its first chunk after so long."""
 PATIENCE_S = 2.0
@@ -80,7 +81,8 @@ class Work:
 
 
 class ImitatedHost:
-    """As `koed.engine.host.EngineHost`: what is not kept is not told of any more."""
+    """As `koed.engine.host.EngineHost` and its worker: what is not kept is not told of any more,
+    the jobs of a lane are made one after the other, and no further than there is credit."""
 
     def __init__(self, world: Air, restyle: bool, word_times: bool) -> None:
         self._world = world
@@ -90,6 +92,18 @@ class ImitatedHost:
         self.spoken: dict[int, Job] = {}
         """Every job there ever was."""
         self.wanted: set[int] = set()
+        self._sent_s: dict[int, float] = defaultdict(float)
+        self._granted_s: dict[int, float] = defaultdict(float)
+
+    def next_jobs(self) -> list[int]:
+        """The first job of each lane that has credit."""
+        first: dict[int, int] = {}
+        for serial, work in self.works.items():
+            first.setdefault(work.job.lane, serial)
+        return [s for lane, s in first.items() if self._sent_s[lane] < self._granted_s[lane]]
+
+    def send(self, lane: int, seconds: float) -> None:
+        self._sent_s[lane] += seconds
 
     @property
     def doing(self) -> str:
@@ -112,7 +126,8 @@ class ImitatedHost:
         self.works = {s: w for s, w in self.works.items() if s in self.wanted}
 
     def grant(self, lane: int, ahead_s: float) -> None:
-        pass
+        total_s = self._sent_s[lane] + max(0.0, LOOKAHEAD_S - ahead_s)
+        self._granted_s[lane] = max(self._granted_s[lane], total_s)
 
 
 @dataclass(frozen=True)
@@ -432,6 +447,7 @@ class Air:
         if owner is None:
             return
         if count:
+            host.send(work.job.lane, count / RATE)
             owner.chunk(serial, pcm, RATE, words, (Mouth("a", begin_s),))
         if serial in host.works and work.left_s <= 1e-9:
             del host.works[serial]
@@ -507,8 +523,9 @@ class Air:
 
     def _engine_works(self) -> None:
         host = self.random.choice(list(self.hosts.values()))
-        if host.works and host.state == "up":
-            serial = self.random.choice(list(host.works)[:2])
+        jobs = host.next_jobs()
+        if jobs and host.state == "up":
+            serial = self.random.choice(jobs)
             self.chunk(host, serial, self.random.choice([0.01, 0.1, 0.3, 1.0]))
 
     def _engine_fails(self) -> None:
@@ -595,18 +612,13 @@ class Air:
     def work_promptly(self) -> None:
         """A tenth of a second in which no engine is late and no device is."""
         for host in self.hosts.values():
-            for serial in list(host.works):
+            for serial in host.next_jobs():
                 work = host.works.get(serial)
-                if work is None or self.now - work.since < FIRST_CHUNK_S:
-                    continue
-                if self._ahead_s(work.job.lane) < 3.0:
+                if work is not None and self.now - work.since >= FIRST_CHUNK_S:
                     self.chunk(host, serial, 0.3)
         for _ in range(2):
             self.render(50)
         self.dispatch.advance()
-
-    def _ahead_s(self, lane: int) -> float:
-        return max(mixer.ahead_s(lane) for mixer in self.mixers.values())
 
     def drain(self) -> None:
         """Let everything come to its end."""

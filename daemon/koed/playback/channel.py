@@ -55,6 +55,8 @@ class Channel:
     paused: bool = False
     voice: str | None = None
     """The current voice of this output, if one was set for it alone."""
+    ducked_db: float = 0.0
+    """Gain of the lower lane, as it was told last."""
     playing: bool = True
     """A device takes its sound."""
     heard_t: float = 0.0

@@ -199,8 +199,9 @@ class Dispatch:
         self._tell(inputs.Tick())
         for name, outlet in self._outlets.items():
             self._tell_levels(name, outlet)
-        for engine, lane in self.player.waits_for():
-            self._jobs.hosts[engine].grant(lane, self._mixers[lane].ahead_s(lane))
+        for (engine, lane), behind_s in self.player.behind_s().items():
+            ahead_s = self._mixers[lane].ahead_s(lane) - behind_s
+            self._jobs.hosts[engine].grant(lane, max(0.0, ahead_s))
 
     # --- JobOwner -----------------------------------------------------------------------------
 
@@ -341,8 +342,9 @@ class Dispatch:
             case effects.Arrange(lane, entries):
                 self._mixers[lane].arrange(lane, entries)
             case effects.Speak(engine, job):
-                ahead_s = self._mixers[job.lane].ahead_s(job.lane)
-                self._jobs.speak(self, engine, job, ahead_s)
+                behind_s = self.player.behind_s().get((engine, job.lane), 0.0)
+                ahead_s = self._mixers[job.lane].ahead_s(job.lane) - behind_s
+                self._jobs.speak(self, engine, job, max(0.0, ahead_s))
             case effects.Play(serial, piece):
                 self._play(serial, piece)
             case effects.End(serial, pause_s):

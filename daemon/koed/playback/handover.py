@@ -13,7 +13,7 @@ from koe.protocol import EngineRetry
 from koed.audio.arrangement import Joint
 from koed.playback.channel import Lane
 from koed.playback.lineup import Lineup
-from koed.playback.utterance import Part, Planned, Utterance, tail
+from koed.playback.utterance import Part, Planned, Utterance
 from koed.playback.voice_choice import Voice
 
 log = logging.getLogger(__name__)
@@ -152,9 +152,9 @@ class Handover:
             now_s = played_s + REJOIN_MARGIN_S if sounding == old.serial else 0.0
             self._rejoin(utterance, old, max(joint.at_s, now_s))
             return
-        rest = tail(restyled.segment, max(0, utterance.heard_to - restyled.segment.start))
-        if rest.text:
-            utterance.plan_first(Planned(rest))
+        again = restyled.again(utterance.heard_to)
+        if again is not None:
+            utterance.plan_first(again)
 
     def _rejoin(
         self, utterance: Utterance, part: Part, from_s: float, *, whole: bool = False
@@ -162,7 +162,7 @@ class Handover:
         """Go on with the first word at or after ``from_s`` of what ``part`` plays; False if there
         is none. ``whole``: as in `Part.unheard`."""
         rest = part.unheard(from_s, whole=whole)
-        if rest is None or not rest[0].text:
+        if rest is None:
             self._lineup.take_back(utterance, part, rest_follows=True)
             return False
         segment, at_s = rest

@@ -138,6 +138,7 @@ class Lineup:
                 if entries != lane.told:
                     lane.told = entries
                     lists.append(effects.Arrange(lane.number, entries))
+            self._duck(each)
         wanted: dict[str, set[int]] = defaultdict(set)
         for serial, (_, part) in self._parts.items():
             if not (part.canned or part.replaced):
@@ -149,13 +150,31 @@ class Lineup:
                 self._kept[engine] = kept
                 keeps.append(effects.Keep(engine, kept))
         said, self._effects = self._effects, []
-        return [*lists, *said, *keeps]
+        return [*lists, *filter(self._still_wanted, said), *keeps]
+
+    def _still_wanted(self, effect: Effect) -> bool:
+        """A job that was asked for and taken back within one step was never asked for."""
+        match effect:
+            case effects.Speak(_, job):
+                return job.serial in self._parts
+            case effects.Play(serial, _):
+                return serial in self._parts
+        return True
+
+    def _duck(self, there: Channel) -> None:
+        """The lower lane is quieter for as long as a line sounds on the upper one."""
+        over = self.config.queue.urgent == "duck" and any(u.begun for u in there.upper.utterances)
+        gain_db = self.config.queue.duck_db if over else 0.0
+        if gain_db != there.ducked_db:
+            there.ducked_db = gain_db
+            self.effect(effects.Gain(there.lower.number, gain_db))
 
     # --- lines in -----------------------------------------------------------------------------
 
     def submit(self, line: Line, in_pieces: bool) -> Admission:
         """Queue a line, its text normalised."""
         there = self.channels[line.output]
+        script = self._script(line, in_pieces) if in_pieces else None
         if line.priority == "chatter" and there.chat_muted:
             admission = Admission(refused="chat_muted")
         else:
@@ -164,9 +183,7 @@ class Lineup:
         if admission.refused:
             self._tell_dropped(Drop(line, admission.refused))
             return admission
-        utterance = Utterance(line, in_pieces, touched_at=self.now)
-        if in_pieces:
-            utterance.script = self._script(line, in_pieces)
+        utterance = Utterance(line, in_pieces, script, touched_at=self.now)
         self._utterances[line.utterance] = utterance
         self.publish(
             UtteranceQueued(
@@ -186,10 +203,12 @@ class Lineup:
 
     def amend(self, utterance: int, text: str, author: str | None, key: str | None) -> bool:
         """Change a line that waits; what was made ahead of its sound is made anew. False if it
-        sounds already, or is over."""
+        sounds already, is over, or comes in pieces."""
+        found = self._utterances.get(utterance)
+        if found is None or found.in_pieces:
+            return False
         if not self.queue.amend(utterance, text, author, key):
             return False
-        found = self._utterances[utterance]
         self.wait_again(found)
         found.line = self.queue.find(utterance) or found.line
         return True
@@ -223,12 +242,20 @@ class Lineup:
         """Prepare a line; it waits in the queue until it sounds."""
         utterance = self._utterances[line.utterance]
         utterance.line, utterance.voice, utterance.retries = line, line.voice, 0
-        if utterance.script is None:
-            utterance.script = self._script(line, in_pieces=False)
-        voice = self.voices.by_name.get(line.voice)
-        if voice is not None and voice.ready and not utterance.in_pieces:
-            utterance.take = self._takes(line.text, voice)
         lane.utterances.append(utterance)
+        try:
+            if utterance.script is None:
+                utterance.script = self._script(line, in_pieces=False)
+            voice = self.voices.by_name.get(line.voice)
+            if voice is not None and voice.ready and not utterance.in_pieces:
+                utterance.take = self._takes(line.text, voice)
+        except Exception as error:  # noqa: BLE001 - told with its line
+            self._fail_by_bug(utterance, error)
+
+    def _fail_by_bug(self, utterance: Utterance, error: Exception) -> None:
+        """A bug of ours costs one line."""
+        log.error("line %d cannot be made", utterance.number, exc_info=error)
+        self.fail(utterance, "internal", f"a bug in koed: {error!r}")
 
     def _supply(self, utterance: Utterance) -> None:
         """Give the engine the next segments of a line; a line that raises is not tried again."""
@@ -241,9 +268,8 @@ class Lineup:
                 self._ask(utterance, planned, voice)
         except KoedError as error:
             self.fail(utterance, error.code, error.message)
-        except Exception as error:  # a bug of ours costs one line
-            log.exception("line %d cannot be made", utterance.number)
-            self.fail(utterance, "internal", f"a bug in koed: {error!r}")
+        except Exception as error:  # noqa: BLE001 - told with its line
+            self._fail_by_bug(utterance, error)
         else:
             if utterance.exhausted and not utterance.parts:
                 self._finish(utterance)
@@ -256,10 +282,11 @@ class Lineup:
             voice = self.voices.fallback(utterance.voice)
             if voice is not None:
                 self.fall_back(utterance, voice, "the engine is down")
-        if voice is None:
-            self.voices.check_patience(utterance, self.now)
+        lane = self.lane_of(utterance)
+        if voice is not None or lane is None or lane.utterances[0] is not utterance:
+            utterance.waiting_since = None  # it is not its turn yet, or over
         else:
-            utterance.waiting_since = None
+            self.voices.check_patience(utterance, self.now)
         return voice
 
     def fall_back(self, utterance: Utterance, voice: Voice, reason: str) -> None:
@@ -273,6 +300,9 @@ class Lineup:
 
     def _ask(self, utterance: Utterance, planned: Planned, voice: Voice) -> None:
         """Have a segment spoken, or play what was rendered of it ahead."""
+        lane = self.lane_of(utterance)
+        assert lane is not None, "who is on no lane asks for nothing"
+        self._make_way(lane, utterance, voice.engine)
         joint = planned.joint
         part = Part(self.next_serial, planned, voice)
         self.next_serial += len(OWNERS)
@@ -287,8 +317,6 @@ class Lineup:
             self.effect(effects.Play(part.serial, piece))
             self.complete(utterance, part)
             return
-        lane = self.lane_of(utterance)
-        assert lane is not None, "who is on no lane asks for nothing"
         job = Job(
             serial=part.serial,
             lane=lane.number,
@@ -302,6 +330,15 @@ class Lineup:
         )
         self.effect(effects.Speak(voice.engine, job))
 
+    def _make_way(self, lane: Lane, utterance: Utterance, engine: str) -> None:
+        """An engine makes the jobs of a lane in the order in which they come: what lines behind
+        have not got yet from this one is asked for again, after what is asked for now."""
+        for later in lane.utterances[lane.utterances.index(utterance) + 1 :]:
+            for at, part in enumerate(later.parts):
+                if part.generating and part.voice.engine == engine:
+                    self.take_back(later, later.parts[at - 1] if at else None)
+                    break
+
     # --- parts --------------------------------------------------------------------------------
 
     def complete(self, utterance: Utterance, part: Part) -> None:
@@ -309,8 +346,8 @@ class Lineup:
         part.complete = True
         last = utterance.exhausted and part is utterance.parts[-1]
         queue = self.config.queue
-        pause_s = queue.line_pause_s if last else part.segment.pause_s
-        self.effect(effects.End(part.serial, pause_s))
+        part.pause_s = queue.line_pause_s if last else part.segment.pause_s
+        self.effect(effects.End(part.serial, part.pause_s))
 
     def replace(
         self, utterance: Utterance, part: Part, by: Planned, until_s: float | None = None
@@ -357,12 +394,8 @@ class Lineup:
             self.queue.end(utterance.number)
         else:
             self.queue.cancel(utterance=utterance.number)
-        if lane is None:
-            return
-        lane.utterances.remove(utterance)
-        there = self.channels[utterance.line.output]
-        if lane is there.upper and not lane.utterances:
-            self.effect(effects.Gain(there.lower.number, 0.0))
+        if lane is not None:
+            lane.utterances.remove(utterance)
 
     def _finish(self, utterance: Utterance) -> None:
         self._leave(utterance)

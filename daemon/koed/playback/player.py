@@ -26,6 +26,9 @@ from koed.playback.progress import Follower, set_positions
 from koed.playback.voice_choice import Engine, Voice
 from koed.playback.watchdog import Watchdog
 
+ROUTINE = (inputs.Received, inputs.Done, inputs.Mended, inputs.Heard, inputs.Levels, Voice, Engine)
+"""Inputs that end nothing."""
+
 
 class Player:
     """``lanes``: the number of each output's lower lane; the next number is its upper one."""
@@ -85,7 +88,7 @@ class Player:
         set_positions(lineup, moment.ears)
         answer = Answer()
         try:
-            if isinstance(item, protocol.Request):  # what it cuts was heard until this moment
+            if not isinstance(item, ROUTINE):  # what it may cut was heard until this moment
                 self._follower.follow()
             answer = Answer(self._steps[type(item)](item))
         except KoedError as error:
@@ -93,16 +96,18 @@ class Player:
         lineup.fill()
         return [*lineup.declare(), answer]
 
-    def waits_for(self) -> set[tuple[str, int]]:
-        """(engine, lane) of the jobs that still make sound: whose credit matters."""
-        return {
-            (part.voice.engine, lane.number)
-            for channel in self.lineup.channels.values()
-            for lane in channel.lanes
-            for utterance in lane.utterances
-            for part in utterance.parts
-            if part.generating
-        }
+    def behind_s(self) -> dict[tuple[str, int], float]:
+        """For each engine and lane with jobs that still make sound: the seconds that stand behind
+        the first of them. They wait for it, so that they are no reason not to make it."""
+        found: dict[tuple[str, int], float] = {}
+        for channel in self.lineup.channels.values():
+            for lane in channel.lanes:
+                parts = [part for line in lane.utterances for part in line.parts]
+                for at, part in enumerate(parts):
+                    key = part.voice.engine, lane.number
+                    if part.generating and key not in found:
+                        found[key] = sum(p.received_s + p.pause_s for p in parts[at + 1 :])
+        return found
 
     def ends_within(self, seconds: float) -> bool:
         """Whether all that sounds will have been heard by then."""
@@ -116,7 +121,6 @@ class Player:
     # --- inputs -------------------------------------------------------------------------------
 
     def _tick(self, _: inputs.Tick) -> None:
-        self._follower.follow()
         self.lineup.expire()
         self.watchdog.look()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from koe.protocol import Levels, Mouth, Progress, UtteranceStarted
 from koed.audio.arrangement import Report
-from koed.playback import effects, inputs
+from koed.playback import inputs
 from koed.playback.channel import Channel, Lane
 from koed.playback.lineup import Lineup
 from koed.playback.lipsync import Lips, shape_at
@@ -30,11 +30,12 @@ class Follower:
             return
         utterance, part = found
         if report.kind == "started":
+            part.from_s = report.played_s
             self._started(channel, utterance, part, heard_t)
         elif report.kind in ("ended", "cut"):
             if part.started:  # words that began since the last look
                 self._tell_words(channel, utterance, part, report.played_s, heard_t)
-            utterance.spoken_s += report.played_s
+            utterance.spoken_s += report.played_s - part.from_s
             utterance.starved_s += report.starved_s
             if report.kind == "ended" and not part.replaced:
                 utterance.heard_to = max(utterance.heard_to, part.segment.end)
@@ -50,9 +51,6 @@ class Follower:
             lane.resting = None
         if not utterance.begun:
             self._begin(channel, utterance, heard_t)
-            if lane is channel.upper and self._lineup.config.queue.urgent == "duck":
-                gain_db = self._lineup.config.queue.duck_db
-                self._lineup.effect(effects.Gain(channel.lower.number, gain_db))
         if not part.words:
             self._tell_segment(channel, utterance, part, heard_t)
 

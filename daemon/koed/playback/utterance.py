@@ -18,7 +18,7 @@ from koed.engine.base import Mouth, Word
 from koed.playback.queue import Line
 from koed.playback.takes import Piece, Take
 from koed.playback.voice_choice import Voice
-from koed.text.normalize import StreamNormalizer
+from koed.text.normalize import StreamNormalizer, speakable
 from koed.text.segment import Segment, Segmenter, segments
 
 CHARS_PER_S = 14
@@ -64,6 +64,10 @@ class Part:
     """Another part goes on in its place: nothing more is wanted of it."""
     started: bool = False
     """Its first sample sounded."""
+    pause_s: float = 0.0
+    """Silence behind it, once it is complete."""
+    from_s: float = 0.0
+    """Where in its track it was heard from."""
     told_words: int = 0
 
     @property
@@ -98,33 +102,52 @@ class Part:
         segment = self.segment
         for word in self.words:
             if self.track_s(word) >= at_s:
-                return tail(segment, word.start), self.track_s(word)
+                return _with_place(rest_of(segment, word.start), self.track_s(word))
         if self.words:
             last = self.words[-1]
             again = last.end if whole else last.start
-            return None if self.complete else (tail(segment, again), at_s)
-        spoken_s, start_s = at_s + self.planned.start_s, self.planned.start_s
+            return None if self.complete else _with_place(rest_of(segment, again), at_s)
+        cut = self._estimate(at_s)
+        return None if cut is None else _with_place(rest_of(segment, cut), at_s)
+
+    def _estimate(self, at_s: float) -> int | None:
+        """About the character that is spoken ``at_s`` into the track, or better the space after
+        it; None if that is beyond the end."""
+        text, spoken_s = self.segment.text, at_s + self.planned.start_s
         if spoken_s <= 0.0:
-            return segment, 0.0
+            return 0
         chars = spoken_s * CHARS_PER_S
         if self.complete and self.received_s:
-            chars = spoken_s / (start_s + self.received_s) * len(segment.text)
-        cut = segment.text.find(" ", min(len(segment.text), int(chars)))
-        return None if cut < 0 else (tail(segment, cut), at_s)
+            chars = spoken_s / (self.planned.start_s + self.received_s) * len(text)
+        at = int(chars)
+        if at >= len(text):
+            return None
+        space = text.find(" ", at)
+        if space >= 0 or self.complete:
+            return space if space >= 0 else None
+        return max(text.rfind(" "), 0) or at
 
     def again(self, heard_to: int) -> Planned | None:
         """What is to be said in its stead if it is taken back before it sounded, while the line
         was heard up to character ``heard_to``."""
         if not self.planned.restyle_of:
             return Planned(self.segment)
-        rest = tail(self.segment, max(0, heard_to - self.segment.start))
-        return Planned(rest) if rest.text else None
+        rest = rest_of(self.segment, heard_to - self.segment.start)
+        return Planned(rest) if rest else None
 
 
-def tail(segment: Segment, cut: int) -> Segment:
-    """What is left of a segment from character ``cut`` on, white space skipped."""
+def _with_place(rest: Segment | None, at_s: float) -> tuple[Segment, float] | None:
+    return None if rest is None else (rest, at_s)
+
+
+def rest_of(segment: Segment, cut: int) -> Segment | None:
+    """What is left of a segment from character ``cut`` on, white space skipped; None if nothing
+    that can be spoken is."""
+    cut = max(0, cut)
     text = segment.text[cut:]
     blank = len(text) - len(text.lstrip())
+    if not speakable(text):
+        return None
     return replace(segment, text=text[blank:], start=segment.start + cut + blank)
 
 
@@ -257,7 +280,7 @@ class Utterance:
 
     def left_s(self, serial: int, played_s: float) -> float:
         """Sound and pauses still to be heard, while ``played_s`` of the part ``serial`` was."""
-        pauses_s = sum(part.segment.pause_s for part in self.parts[:-1])
+        pauses_s = sum(part.pause_s for part in self.parts[:-1])
         played_s = played_s if self.part(serial) else 0.0
         return sum(part.received_s for part in self.parts) + pauses_s - played_s
 

@@ -22,7 +22,9 @@ class Watchdog:
     def __init__(self, lineup: Lineup, handover: Handover) -> None:
         self._lineup = lineup
         self._handover = handover
-        self._limit_s = max(STUCK_S, lineup.config.engine.stall_s)
+        text, queue = lineup.config.text, lineup.config.queue
+        pause_s = max(text.comma_pause_s, text.sentence_pause_s, queue.line_pause_s)
+        self._limit_s = max(STUCK_S, lineup.config.engine.stall_s) + pause_s
         self._since: dict[int, tuple[tuple[int, float], float]] = {}
         """By lane: its position, and since when nothing has moved there."""
         self.stuck = 0
