@@ -61,8 +61,8 @@ MUTANTS = (
     ),
     Mutant(
         "leave: what is over stays on its lane", "lineup.py",
-        "        if lane is not None:\n            lane.utterances.remove(utterance)\n\n    def _finish",
-        "\n    def _finish",
+        "            lane.utterances.remove(utterance)\n\n    def _finish",
+        "            pass\n\n    def _finish",
     ),
     Mutant(
         "declare: an engine keeps what was replaced", "lineup.py",

@@ -13,6 +13,7 @@ from koed.engine.base import Word
 from koed.errors import KoedError
 from koed.playback import inputs
 from koed.playback.effects import Keep, Mute, Pause
+from koed.playback.lipsync import Mouths
 from tests.playback.rig_player import FIRST, ONE, SECOND, TWO, Rig, of, sounding
 
 
@@ -371,18 +372,18 @@ def test_without_word_times_the_segment_is_told() -> None:
     assert rig.over(1) == "finished"
 
 
-def test_who_speaks_and_how_is_told_to_mouths_and_meters() -> None:
+def test_who_speaks_and_how_is_told_to_mouths() -> None:
     rig = Rig()
     sounding(rig)
     rig.at(1, 0.5)
-    window = inputs.Level(-10.0, -3.0, 0.2, 4.0)
-    rig.step(inputs.Levels("main", (window,), (window,)))
-    mouth, level = rig.last("mouth"), rig.last("levels")
-    assert (level.rms_db, level.peak_db, level.heard_t) == (-10.0, -3.0, 4.0)
+    rig.tick()
+    mouths = Mouths(rig.lineup)
+    mouth = mouths.window("main", -10.0, 0.2, 4.0)
     assert (mouth.voice, mouth.shape, mouth.level, mouth.open) == ("low", "a", 1.0, 1.0)
+    assert mouth.heard_t == 4.0
     rig.step(protocol.Stop())
-    rig.step(inputs.Levels("main", (), (inputs.Level(-90.0, -90.0, 0.0, 4.1),)))
-    assert (rig.last("mouth").voice, rig.last("mouth").open) == ("", 0.0)
+    mouth = mouths.window("main", -90.0, 0.0, 4.1)
+    assert (mouth.voice, mouth.open) == ("", 0.0)
 
 
 def test_the_line_pause_is_the_one_of_the_configuration() -> None:

@@ -15,19 +15,21 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from koe.protocol import Trouble
+from koe.protocol import Levels, Trouble
 from koed.audio.arrangement import Entry, Report
 from koed.engine.base import Capabilities, Job, Mouth, Word
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.playback import effects, inputs
 from koed.playback.effects import Effect
+from koed.playback.lipsync import Mouths
 from koed.playback.player import Player
 from koed.playback.takes import Piece
 from koed.playback.voice_choice import Engine, State, Voice
 
 log = logging.getLogger(__name__)
 
+BEAT_S = 0.25
 FEED_S = 0.1
 """What was rendered ahead is fed in pieces: the first is heard while the others are converted."""
 
@@ -179,10 +181,13 @@ class Dispatch:
         self._book = book
         self._bus = bus
         self._clock = clock
+        self._mouths = Mouths(player.lineup)
         self._todo: deque[Effect] = deque()
         self._busy = False
         self._seen: dict[str, tuple[Any, ...]] = {}
         """What the book had of each voice at the last look."""
+        self._engines: dict[str, tuple[str, Capabilities | None, float]] = {}
+        """State, capabilities and time of the last look at each engine."""
 
     # --- the world's calls --------------------------------------------------------------------
 
@@ -240,19 +245,26 @@ class Dispatch:
 
     def _look(self) -> None:
         """Tell of voices and engines that are not as they were."""
-        known = self.player.lineup.voices.engines
-        for name, host in self._jobs.hosts.items():
-            can = host.capabilities
-            restyle = can is not None and can.restyle
-            engine = Engine(name, host.state, restyle, host.doing, host.jobs)
-            if known.get(name) != engine:
-                self._tell(engine)
+        for engine, host in self._jobs.hosts.items():
+            self._look_at_engine(engine, host)
         for name in self._book.names():
             now = (self._book.profile(name), self._book.ready(name), self._book.error(name))
             before = self._seen.get(name, ())
             if len(before) != len(now) or any(a is not b for a, b in zip(before, now, strict=True)):
                 self._seen[name] = now
                 self._tell(self._voice(name, *now))
+
+    def _look_at_engine(self, name: str, host: Host) -> None:
+        """What it does matters to the watchdog alone, and is news as often as workers tell it."""
+        now, can = self._clock(), host.capabilities
+        before = self._engines.get(name)
+        if before and before[:2] == (host.state, can) and now - before[2] < BEAT_S:
+            return
+        self._engines[name] = (host.state, can, now)
+        restyle = can is not None and can.restyle
+        engine = Engine(name, host.state, restyle, host.doing, host.jobs)
+        if self.player.lineup.voices.engines.get(name) != engine:
+            self._tell(engine)
 
     def _voice(self, name: str, used: Any, ready: Any, error: KoedError | None) -> Voice:
         """``used``: the profile."""
@@ -276,17 +288,16 @@ class Dispatch:
                 self._tell(inputs.Heard(name, report, outlet.heard_t(report.frame)))
 
     def _tell_levels(self, name: str, outlet: Outlet) -> None:
+        """How loud it was, and what the mouth of the voice does."""
         mixer = outlet.mixer
+        for frame, rms_db, peak_db in mixer.levels():
+            heard_t = outlet.heard_t(frame)
+            self._bus.publish(Levels(output=name, rms_db=rms_db, peak_db=peak_db, heard_t=heard_t))
         now_frame = mixer.clock_frames + mixer.delay_frames
-
-        def level(frame: int, rms_db: float, peak_db: float) -> inputs.Level:
+        for frame, rms_db, _ in mixer.fine_levels():
             ago_s = (now_frame - frame) / mixer.rate_hz
-            return inputs.Level(rms_db, peak_db, ago_s, outlet.heard_t(frame))
-
-        coarse = tuple(level(*window) for window in mixer.levels())
-        fine = tuple(level(*window) for window in mixer.fine_levels())
-        if coarse or fine:
-            self._tell(inputs.Levels(name, coarse, fine))
+            mouth = self._mouths.window(name, rms_db, ago_s, outlet.heard_t(frame))
+            self._bus.publish(mouth)
 
     def _moment(self) -> inputs.Moment:
         ears = []

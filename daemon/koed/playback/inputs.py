@@ -142,22 +142,3 @@ class Heard:
     output: str
     report: Report
     heard_t: float
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """A window of sound that was rendered: how loud, so long ago, and when it is heard."""
-
-    rms_db: float
-    peak_db: float
-    ago_s: float
-    heard_t: float
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """``coarse``: windows of 50 ms, for meters; ``fine``: of 20 ms, for mouths."""
-
-    output: str
-    coarse: tuple[Level, ...]
-    fine: tuple[Level, ...]

@@ -1,14 +1,16 @@
 """The mouth of whoever looks at the speaker: how far it is open, and in which shape.
 
 How far comes from the sound itself, so that it moves with any engine; the shape from the engine's
-phones, where it tells them. Pure.
+phones, where it tells them. Nothing is decided by it: it looks at the lines, and changes none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from koe import protocol
 from koed.engine.base import Mouth
+from koed.playback.lineup import Lineup
 
 FLOOR_DB, FULL_DB = -45.0, -14.0
 """RMS of 20 ms at which a mouth begins to open, and at which it is wide open: voices are brought to
@@ -42,3 +44,32 @@ def shape_at(mouths: Sequence[Mouth], at_s: float) -> str:
             break
         shape = mouth.shape
     return shape
+
+
+class Mouths:
+    """The mouths of all outputs, by the lines that stand on their lanes."""
+
+    def __init__(self, lineup: Lineup) -> None:
+        self._lineup = lineup
+        self._lips = {name: Lips() for name in lineup.channels}
+
+    def window(self, output: str, rms_db: float, ago_s: float, heard_t: float) -> protocol.Mouth:
+        """Of 20 ms of sound that ended ``ago_s`` ago and is heard until ``heard_t``."""
+        voice, shape = self._speaker_at(output, ago_s)
+        level, opened = self._lips[output].window(rms_db, shape)
+        return protocol.Mouth(
+            output=output, voice=voice, level=round(level, 3), open=round(opened, 3),
+            shape=shape, heard_t=heard_t,
+        )  # fmt: skip
+
+    def _speaker_at(self, output: str, ago_s: float) -> tuple[str, str]:
+        """(voice, shape of its mouth); the upper lane is the one that is listened to."""
+        channel = self._lineup.channels[output]
+        for lane in (channel.upper, channel.lower):
+            serial, played_s = lane.position
+            found = self._lineup.part_of(serial)
+            if found is not None:
+                utterance, part = found
+                at_s = played_s - ago_s + part.planned.start_s
+                return utterance.voice, shape_at(part.mouths, at_s)
+        return "", ""

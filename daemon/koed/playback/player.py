@@ -26,7 +26,7 @@ from koed.playback.progress import Follower, set_positions
 from koed.playback.voice_choice import Engine, Voice
 from koed.playback.watchdog import Watchdog
 
-ROUTINE = (inputs.Received, inputs.Done, inputs.Mended, inputs.Heard, inputs.Levels, Voice, Engine)
+ROUTINE = (inputs.Received, inputs.Done, inputs.Mended, inputs.Heard, Voice, Engine)
 """Inputs that end nothing."""
 
 
@@ -60,7 +60,6 @@ class Player:
             inputs.Mended: lambda item: self._handover.retried(item.serial, item.code),
             inputs.Lost: lambda item: self._handover.engine_lost(item.serials, item.code),
             inputs.Heard: self._heard,
-            inputs.Levels: self._levels,
             Voice: self._voice_is,
             Engine: self._engine_is,
             protocol.SayAppend: controls.append,
@@ -143,9 +142,6 @@ class Player:
     def _heard(self, item: inputs.Heard) -> None:
         channel = self.lineup.channels[item.output]
         self._follower.report(channel, item.report, item.heard_t)
-
-    def _levels(self, item: inputs.Levels) -> None:
-        self._follower.levels(self.lineup.channels[item.output], item)
 
     def _voice_is(self, voice: Voice) -> None:
         self.lineup.voices.by_name[voice.name] = voice

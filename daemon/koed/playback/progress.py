@@ -1,17 +1,16 @@
 """What is heard: reports of the lanes become events on the playback clock.
 
-Captions and mouths follow the ear, not the model: every event here carries the monotonic time at
+Captions follow the ear, not the model: every event here carries the monotonic time at
 which its sound leaves the device.
 """
 
 from __future__ import annotations
 
-from koe.protocol import Levels, Mouth, Progress, UtteranceStarted
+from koe.protocol import Progress, UtteranceStarted
 from koed.audio.arrangement import Report
 from koed.playback import inputs
 from koed.playback.channel import Channel, Lane
 from koed.playback.lineup import Lineup
-from koed.playback.lipsync import Lips, shape_at
 from koed.playback.utterance import Part, Utterance
 
 
@@ -20,7 +19,6 @@ class Follower:
 
     def __init__(self, lineup: Lineup) -> None:
         self._lineup = lineup
-        self._lips = {name: Lips() for name in lineup.channels}
 
     def report(self, channel: Channel, report: Report, heard_t: float) -> None:
         """What a lane says of a track. A track that its list does not name any more is no news:
@@ -106,40 +104,6 @@ class Follower:
                 text=segment.text, start=segment.start, end=segment.end, heard_t=heard_t,
             )
         )  # fmt: skip
-
-    # --- meters and mouths --------------------------------------------------------------------
-
-    def levels(self, channel: Channel, levels: inputs.Levels) -> None:
-        """How loud it was, and what the mouth of the voice does."""
-        for level in levels.coarse:
-            self._lineup.publish(
-                Levels(
-                    output=channel.name, rms_db=level.rms_db, peak_db=level.peak_db,
-                    heard_t=level.heard_t,
-                )
-            )  # fmt: skip
-        lips = self._lips[channel.name]
-        for level in levels.fine:
-            voice, shape = self._speaker_at(channel, level.ago_s)
-            loud, opened = lips.window(level.rms_db, shape)
-            self._lineup.publish(
-                Mouth(
-                    output=channel.name, voice=voice, level=round(loud, 3),
-                    open=round(opened, 3), shape=shape, heard_t=level.heard_t,
-                )
-            )  # fmt: skip
-
-    def _speaker_at(self, channel: Channel, ago_s: float) -> tuple[str, str]:
-        """(voice, shape of its mouth) ``ago_s`` before now; the upper lane is the one that is
-        listened to."""
-        for lane in (channel.upper, channel.lower):
-            serial, played_s = lane.position
-            found = self._lineup.part_of(serial)
-            if found is not None:
-                utterance, part = found
-                at_s = played_s - ago_s + part.planned.start_s
-                return utterance.voice, shape_at(part.mouths, at_s)
-        return "", ""
 
 
 def set_positions(lineup: Lineup, ears: tuple[inputs.Ear, ...]) -> None:
