@@ -119,7 +119,10 @@ def test_packed_convolutions_are_the_plain_ones(
         value.copy_(torch.from_numpy(weights.fill(name, tuple(value.shape))))
     x = torch.randn(1, 16, 1, length, generator=torch.Generator().manual_seed(2))
     x = x.contiguous(memory_format=torch.channels_last)
-    for dtype, limit in ((torch.float32, 1e-5), (torch.bfloat16, 3e-2)):
+    limits = {torch.float32: 1e-5}
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():  # the product asks for more than that
+        limits[torch.bfloat16] = 3e-2
+    for dtype, limit in limits.items():
         fast = PackedConv(
             plain.weight.to(dtype),
             plain.bias if plain.bias is None else plain.bias.to(dtype),
