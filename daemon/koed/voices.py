@@ -72,6 +72,8 @@ class VoiceBook:
         self._host_of = host_of
         self._bus = bus
         self._entries: dict[str, _Entry] = {}
+        self.version = 0
+        """Rises with every change, so that a look need not go through all voices."""
         self._made: dict[tuple[str, str], _Made] = {}
         """Everything that was given to an engine, by (host, key)."""
 
@@ -143,6 +145,7 @@ class VoiceBook:
         are known.
         """
         scan = self._folder.scan(at_once)
+        self.version += bool(scan.changed or scan.removed or scan.broken)
         needed = set(scan.changed) if only is None else _with_fallbacks(only, scan.profiles)
         for name in scan.changed:
             if name in needed:
@@ -203,6 +206,7 @@ class VoiceBook:
                 profile = entry.wanted[0]
                 entry.ready = ReadyVoice(name, profile, engine, key, loudness_lufs)
                 entry.wanted = None
+                self.version += 1
                 self._bus.publish(VoiceReady(voice=name, cached=cached, prepare_s=prepare_s))
 
     def voice_failed(self, engine: str, key: str, error: KoedError) -> None:
@@ -210,6 +214,7 @@ class VoiceBook:
         for name, entry in self._entries.items():
             if entry.wanted and entry.wanted[1:] == (engine, key):
                 entry.wanted = None
+                self.version += 1
                 self._broken(name, error)
 
 

@@ -150,6 +150,8 @@ class ImitatedBook:
     """Voices: low and high on an engine that restyles, other on one that does not, bare on one
     without word times, none that is not ready."""
 
+    version = 0
+
     def __init__(self) -> None:
         self.voices: dict[str, ImitatedVoice | None] = {
             "low": ImitatedVoice(ImitatedProfile(fallback="other"), "a", "k1"),
@@ -679,7 +681,7 @@ def world(seed: int) -> Air:
     return Air(seed, twin=seed % 10 == 0, outputs=1 + (seed % 7 == 0))
 
 
-STEPS = 24
+STEPS = 18
 
 
 def play(air: Air, steps: int = STEPS) -> Air:

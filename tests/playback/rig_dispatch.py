@@ -119,6 +119,13 @@ class FakeBook:
     ready_: dict[str, Ready | None] = field(default_factory=lambda: {"low": Ready()})
     profile_: Profile | None = field(default_factory=Profile)
     error_: KoedError | None = None
+    looks: int = 0
+
+    @property
+    def version(self) -> int:
+        """It may have changed at any look."""
+        self.looks += 1
+        return self.looks
 
     def names(self) -> list[str]:
         return list(self.ready_)

@@ -29,6 +29,8 @@ class Lane:
     def entries(self) -> tuple[Entry, ...]:
         """The list that is to be declared."""
         entries = [self.resting] if self.resting is not None else []
+        if not self.utterances:
+            return tuple(entries)
         shut = False
         for line in self.utterances:
             entries += [part.entry(shut) for part in line.parts]

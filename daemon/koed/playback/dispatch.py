@@ -146,6 +146,9 @@ class Outlet:
 class VoiceBook(Protocol):
     """The part of `koed.voices.VoiceBook` that is looked at."""
 
+    version: int
+    """Rises with every change."""
+
     def names(self) -> list[str]: ...
     def profile(self, name: str) -> Any: ...
     def ready(self, name: str) -> Any: ...
@@ -186,6 +189,8 @@ class Dispatch:
         self._busy = False
         self._seen: dict[str, tuple[Any, ...]] = {}
         """What the book had of each voice at the last look."""
+        self._version = -1
+        """Of the book, at that look."""
         self._engines: dict[str, tuple[str, Capabilities | None, float]] = {}
         """State, capabilities and time of the last look at each engine."""
 
@@ -247,6 +252,9 @@ class Dispatch:
         """Tell of voices and engines that are not as they were."""
         for engine, host in self._jobs.hosts.items():
             self._look_at_engine(engine, host)
+        if self._version == self._book.version:
+            return
+        self._version = self._book.version
         for name in self._book.names():
             now = (self._book.profile(name), self._book.ready(name), self._book.error(name))
             before = self._seen.get(name, ())

@@ -9,7 +9,7 @@ Who is next, which voice speaks and what the lanes are told is `koed.playback.li
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from koed.audio.arrangement import Entry, Joint
@@ -200,6 +200,11 @@ class Script:
         """Put something in front again, because the sound made of it was lost or is not wanted."""
         self._pending.appendleft(planned)
 
+    def forget(self, continued: Collection[int]) -> None:
+        """Plans that continue these parts were not asked for yet, and are not wanted any more."""
+        while self._pending and self._pending[0].continues in continued:
+            self.take()
+
     @property
     def exhausted(self) -> bool:
         return not self.open and not self._pending
@@ -298,6 +303,8 @@ class Utterance:
         covered = {part.serial for part in gone}
         if after is not None and rest_follows:
             covered.add(after.serial)
+        if self.script is not None:
+            self.script.forget(covered)
         for part in reversed(gone):
             said = part.planned.continues in covered
             planned = None if said else part.again(self.heard_to)
