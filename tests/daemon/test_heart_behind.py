@@ -12,6 +12,8 @@ from tests.daemon import witness
 from tests.daemon.conftest import tone
 from tests.daemon.heart import CHAR_S, FRESH_HZ, SLACK_S, Air, Lender
 
+pytestmark = pytest.mark.slow
+
 FIRST = "this is what sounds meanwhile"
 SECOND = "the one behind"
 BOOM = "boom"

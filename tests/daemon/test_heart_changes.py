@@ -12,6 +12,8 @@ from tests.daemon import witness
 from tests.daemon.conftest import tone
 from tests.daemon.heart import CHAR_S, FRESH_HZ, SLACK_S, Air, Lender, words_heard
 
+pytestmark = pytest.mark.slow
+
 LINE = "this line is long enough to sound for a while as the voice is changed in it"
 ANSWER = "and this is the answer"
 SPEECH = "here is a line that is long enough to sound for a while as the voice is changed"

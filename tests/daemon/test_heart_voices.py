@@ -11,6 +11,8 @@ import pytest
 from tests.daemon.conftest import tone
 from tests.daemon.heart import CHAR_S, FRESH_HZ, SLACK_S, Air, Lender, words_heard
 
+pytestmark = pytest.mark.slow
+
 LINE = "this line is long enough to sound for a while as the voice is changed in it"
 VERY_LONG = " ".join([LINE] * 5)
 ANSWER = "and this is the answer"
