@@ -30,12 +30,13 @@ from koed.playback.voice_choice import Engine, Voice
 VERSION = 1
 KEPT_S = 120.0
 HEAD_S = 10.0
+TICK_S = 0.25
 MAX_BYTES = 2_000_000
 
 KINDS: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        inputs.Moment, inputs.Ear, inputs.Tick, inputs.Submit, inputs.Amend, inputs.Withdraw,
+        inputs.Tick, inputs.Submit, inputs.Amend, inputs.Withdraw,
         inputs.Empty, inputs.Silence, inputs.SetMode, inputs.Received, inputs.Done, inputs.Failed,
         inputs.Mended, inputs.Lost, inputs.Heard, Report, Line, Word, Mouth, Voice, Engine, Take,
         Piece, QueueConfig, TextConfig, AudioConfig, EngineConfig, protocol.SayAppend,
@@ -91,6 +92,7 @@ class Recorder:
         self._heads: deque[tuple[float, int, bytes]] = deque()
         """(when, the entry that follows, the head)"""
         self._size = 0
+        self._noted_at = float("-inf")
         self._taken: list[tuple[str, Take]] = []
 
     def watch(self, takes: Takes) -> Takes:
@@ -105,12 +107,18 @@ class Recorder:
         return watched
 
     def note(self, player: Player, moment: inputs.Moment, item: Any, done: list[Effect]) -> None:
-        """A step that was taken. What changes nothing while nothing sounds is not worth a note."""
-        idle = isinstance(item, inputs.Tick) and len(done) == 1
-        if type(item) not in _NAMES or (idle and not any(player.lineup.on_stage())):
+        """A step that was taken. Of time that went by without an effect a little is enough, and
+        none while nothing sounds."""
+        if isinstance(item, inputs.Tick) and len(done) == 1:
+            recent = moment.now - self._noted_at < TICK_S
+            if recent or not any(True for _ in player.lineup.on_stage()):
+                return
+        if type(item) not in _NAMES:
             return
+        self._noted_at = moment.now
         taken, self._taken = self._taken, []
-        entry: bytes = msgpack.packb([plain(moment), plain(item), plain(taken)])
+        ears = [[e.output, e.heard_t, e.positions, e.playing] for e in moment.ears]
+        entry: bytes = msgpack.packb([[moment.now, ears], plain(item), plain(taken)])
         self._entries.append(entry)
         self._size += len(entry)
         if not self._heads or moment.now - self._heads[-1][0] >= HEAD_S:
@@ -181,12 +189,22 @@ def read(data: bytes) -> Recording:
             raise BadRecording("no recording of this version of koed, or an empty one")
         steps, taken = [], deque[tuple[str, Take]]()
         for moment, item, takes in entries:
-            steps.append((value_of(moment), value_of(item)))
+            steps.append((_moment(*moment), value_of(item)))
             taken.extend(value_of(takes))
         player = _player(head, taken)
         return Recording(player, tuple(head["standing"]), steps)
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
         raise BadRecording(f"no recording of the player: {error}") from error
+
+
+def _moment(now: float, ears: list[Any]) -> inputs.Moment:
+    return inputs.Moment(
+        float(now),
+        tuple(
+            inputs.Ear(output, heard_t, tuple(tuple(p) for p in positions), playing)
+            for output, heard_t, positions, playing in ears
+        ),
+    )
 
 
 def _player(head: dict[str, Any], taken: deque[tuple[str, Take]]) -> Player:
