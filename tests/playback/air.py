@@ -27,7 +27,7 @@ from koed.playback import effects
 from koed.playback.dispatch import Dispatch, Jobs, Outlet
 from koed.playback.effects import Effect
 from koed.playback.inputs import Amend, Moment, Submit, Withdraw
-from koed.playback.lineup import Lineup
+from koed.playback.lineup import Lineup, serials
 from koed.playback.player import Player
 from koed.playback.queue import Line
 from koed.playback.takes import Piece, Take
@@ -201,6 +201,59 @@ def take(text: str, voice: Any) -> Take | None:
     return Take(text, voice.key, pieces)
 
 
+class Shelf:
+    """Another owner of jobs, as the phrases are: one job at a time, and none of the player's
+    business."""
+
+    LANE = 99
+
+    def __init__(self, world: Air) -> None:
+        self._world = world
+        self._serials = serials("phrase")
+        self.current: tuple[int, str] | None = None
+        """(serial, engine)"""
+
+    def begin(self, engine: str) -> None:
+        self.cancel()
+        serial = next(self._serials)
+        job = Job(serial, self.LANE, "k1", "Yes.", "en", owner="phrase")
+        self._world.jobs.speak(self, engine, job, 0.0)
+        self._world.jobs.keep(self, engine, (serial,))
+        self.current = serial, engine
+
+    def cancel(self) -> None:
+        if self.current is not None:
+            self._world.jobs.keep(self, self.current[1], ())
+            self.current = None
+
+    def _mine(self, serial: int) -> None:
+        require(self.current and self.current[0] == serial, "6: a job of another owner", serial)
+
+    def chunk(self, serial: int, pcm: Any, rate_hz: int, words: Any, mouths: Any) -> None:
+        self._mine(serial)
+        self._world.hosts[self.current[1] if self.current else "a"].grant(self.LANE, 0.0)
+
+    def done(self, serial: int) -> None:
+        self._mine(serial)
+        self.cancel()
+
+    def failed(self, serial: int, code: str, message: str) -> None:
+        self.done(serial)
+
+    def mended(self, serial: int, code: str) -> None:
+        self._mine(serial)
+
+    def lost(self, serials: Collection[int], code: str) -> None:
+        require(self.current and self.current[0] in serials, "6: not lost", serials)
+        self.cancel()
+
+    def look(self) -> None:
+        """Its job is alive for as long as it wants it."""
+        if self.current is not None:
+            serial, engine = self.current
+            require(serial in self._world.hosts[engine].works, "6: the other owner's job", serial)
+
+
 # --- what is watched --------------------------------------------------------------------------
 
 
@@ -245,11 +298,6 @@ class Playing:
     from_s: float
 
 
-@dataclass(slots=True, eq=False)
-class Asker:
-    outcome: str = ""
-
-
 class Air:
     """See the module's docstring."""
 
@@ -280,6 +328,7 @@ class Air:
         self.player = WatchedPlayer(self, self._twin, self.config, lanes, take)
         self.lineup: Lineup = self.player.lineup
         self.jobs = Jobs(self.hosts)
+        self.shelf = Shelf(self)
         self.book = ImitatedBook()
         self.dispatch = Dispatch(
             self.player, self._outlets, self.jobs, self.book, self.bus, lambda: self.now
@@ -462,9 +511,10 @@ class Air:
         owner = self.jobs.owner_of(serial)
         require(owner, "6: a job of nobody", serial)
         found = self.lineup.part_of(serial)
-        if owner is None or found is None:
+        if owner is not None:
+            owner.failed(serial, code, "told to")
+        if found is None:
             return
-        owner.failed(serial, code, "told to")
         utterance, part = found
         if part.complete and code == "nothing_to_speak":
             heard = self._hearing.setdefault(utterance.number, Hearing())
@@ -523,6 +573,13 @@ class Air:
             self.render(r.choice([BLOCK, 2 * BLOCK, 5 * BLOCK]))
             if r.random() < 0.8:
                 self.dispatch.advance()
+        if r.random() < 0.05:
+            engines = [name for name, host in self.hosts.items() if host.state == "up"]
+            if engines and r.random() < 0.7:
+                self.shelf.begin(r.choice(engines))
+            else:
+                self.shelf.cancel()
+        self.shelf.look()
         self._look_at_promises()
 
     def _engine_works(self) -> None:
@@ -626,6 +683,7 @@ class Air:
 
     def drain(self) -> None:
         """Let everything come to its end."""
+        self.shelf.cancel()
         for host in self.hosts.values():
             host.state = "up"
         for request in (protocol.Resume(), protocol.Unmute(), protocol.Mode(mode="speak")):
