@@ -28,6 +28,7 @@ KEPT_FILES = 5
 PAUSE_S = 60.0
 """Between two files: a fault that comes again and again is told by the first one."""
 MAX_FILE_BYTES = 8_000_000
+HINT = "koed writes such files when it tells of trouble, below its state folder"
 NAME = re.compile(r"\d{8}-\d{6}-[a-z0-9_]+\.replay")
 
 
@@ -81,21 +82,27 @@ class Keeper:
 
 def load(path: Path) -> Recording:
     """Raises `KoedError` ``bad_recording``."""
-    hint = "koed writes such files when it tells of trouble, below its state folder"
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise KoedError("bad_recording", f"cannot read {path}: {error.strerror}", hint) from error
+        raise KoedError("bad_recording", f"cannot read {path}: {error.strerror}", HINT) from error
     try:
         return read(data[:MAX_FILE_BYTES])
     except BadRecording as error:
-        raise KoedError("bad_recording", f"{path}: {error}", hint) from error
+        raise KoedError("bad_recording", f"{path}: {error}", HINT) from error
 
 
 def show(path: Path, as_json: bool) -> Iterator[str]:
     """The steps as lines, or as JSON a line each; raises `KoedError` ``bad_recording``."""
     recording = load(path)
+    try:
+        yield from _show(recording, as_json)
+    except BadRecording as error:
+        raise KoedError("bad_recording", f"{path}: {error}", HINT) from error
+
+
+def _show(recording: Recording, as_json: bool) -> Iterator[str]:
     if recording.standing and not as_json:
         yield f"left out, they stood on a lane already: lines {list(recording.standing)}"
     for moment, item, done in recording.replay():

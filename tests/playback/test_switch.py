@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from koed.audio.arrangement import Joint
+from koed.playback import inputs
 from koed.playback.effects import Arrange, Keep, Speak
 from koed.playback.handover import RESTYLE_MARGIN_S
 from koed.playback.takes import Take
@@ -285,3 +286,18 @@ def test_jobs_of_an_engine_are_asked_for_in_the_order_of_the_list(before: str, v
     engine = rig.jobs[rig.parts(1)[-1]][0]
     making = [s for s in rig.listed() if rig.lineup.part_of(s)[1].generating]  # type: ignore[index]
     assert making == sorted(s for s in making if rig.jobs[s][0] == engine)
+
+
+def test_a_restyled_part_without_a_word_yet_tells_no_segment() -> None:
+    """Captions would go back to words that were heard, and on to some that never are."""
+    rig = Rig()
+    sounding(rig)
+    rig.at(1, 0.55)
+    switch(rig, "high")
+    new = rig.listed()[1]
+    rig.step(inputs.Received(new, 0.02))
+    rig.report("cut", 1, 0.56)
+    rig.report("started", new, 0.0)
+    kinds = [getattr(e, "kind", "") for e in rig.events if e.event == "utterance.progress"]
+    assert "word" in kinds
+    assert "segment" not in kinds

@@ -49,7 +49,7 @@ class Follower:
             lane.resting = None
         if not utterance.begun:
             self._begin(channel, utterance, heard_t)
-        if not part.words:
+        if not part.words and not part.planned.restyle_of:
             self._tell_segment(channel, utterance, part, heard_t)
 
     def _begin(self, channel: Channel, utterance: Utterance, heard_t: float) -> None:

@@ -174,9 +174,13 @@ class Recording:
     steps: list[tuple[inputs.Moment, Any]]
 
     def replay(self) -> Iterator[tuple[inputs.Moment, Any, list[Effect]]]:
-        """Each step again, with what the player does."""
-        for moment, item in self.steps:
-            yield moment, item, self.player.step(moment, item)
+        """Each step again, with what the player does; raises `BadRecording`."""
+        for number, (moment, item) in enumerate(self.steps, 1):
+            try:
+                done = self.player.step(moment, item)
+            except Exception as error:
+                raise BadRecording(f"damaged at step {number}: {error!r}") from error
+            yield moment, item, done
 
 
 def read(data: bytes) -> Recording:
@@ -194,7 +198,7 @@ def read(data: bytes) -> Recording:
         player = _player(head, taken)
         return Recording(player, tuple(head["standing"]), steps)
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
-        raise BadRecording(f"no recording of the player: {error}") from error
+        raise BadRecording(f"empty, damaged or no recording of the player: {error!r}") from error
 
 
 def _moment(now: float, ears: list[Any]) -> inputs.Moment:
