@@ -108,8 +108,8 @@ inside() {
   step "making a Debian 13 in $dir" make_it
   bring_settings "$dir"
   mount_it
-  git clone -q . "$dir/root/koed"
-  there bash -c "cd /root/koed && exec bash scripts/debian13.sh newcomer"
+  git clone -q . "$dir/opt/koed"
+  there bash -c "cd /opt/koed && exec bash scripts/debian13.sh newcomer"
 }
 
 # What is done there: the first two commands of the README, and the tests.
