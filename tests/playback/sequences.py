@@ -21,8 +21,8 @@ SEQUENCES = 5000
 FILES = 4
 CHUNK = 125
 
-OLD_FAULTS = (325, 686, 743, 1086, 1937, 2330)
-"""Seeds at which the first such test broke the core of its day."""
+OLD_FAULTS = (325, 686, 743, 1086, 1937, 2330, 9232, 328592, 329001)
+"""Seeds at which such a test broke the core of its day."""
 
 
 def parts(number: int) -> list[range]:

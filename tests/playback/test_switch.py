@@ -301,3 +301,18 @@ def test_a_restyled_part_without_a_word_yet_tells_no_segment() -> None:
     kinds = [getattr(e, "kind", "") for e in rig.events if e.event == "utterance.progress"]
     assert "word" in kinds
     assert "segment" not in kinds
+
+
+def test_a_second_change_just_before_the_end_of_the_old_sound_loses_no_word() -> None:
+    """The word from which the first change goes on is nearer than a new one may begin."""
+    rig = Rig()
+    sounding(rig, voice="other", explicit_voice=True)
+    rig.at(1, 0.3)
+    switch(rig, "high")
+    until_s = rig.entry(1).until_s
+    assert until_s is not None
+    said = rig.text_of(rig.listed()[1])
+    rig.at(1, until_s - 0.01)
+    switch(rig, "low")
+    assert rig.entry(1).until_s == until_s
+    assert rig.text_of(rig.listed()[1]) == said

@@ -161,6 +161,8 @@ class Handover:
     ) -> bool:
         """Go on with the first word at or after ``from_s`` of what ``part`` plays; False if there
         is none. ``whole``: as in `Part.unheard`."""
+        if part.until_s is not None:  # what comes then is not its any more, wherever it is now
+            from_s = min(from_s, part.until_s)
         rest = part.unheard(from_s, whole=whole)
         if rest is None:
             self._lineup.take_back(utterance, part, rest_follows=True)
