@@ -38,10 +38,6 @@ class Lane:
             shut = shut or not line.exhausted
         return tuple(entries)
 
-    @property
-    def played_s(self) -> float:
-        return self.position[1]
-
 
 @dataclass(slots=True)
 class Channel:
