@@ -32,6 +32,7 @@ HZ = {"low": 400.0, "high": 1000.0}
 PROFILES = {
     "low": tone(400, char_ms=20),
     "high": tone(1000, char_ms=20),
+    "brief": tone(400, char_ms=20, chunk_ms=1000),  # all its sound is here when it begins
     "never": tone(400, delay_ms=60_000),
 }
 
@@ -140,7 +141,7 @@ def test_hangup_reloads_the_profiles(daemon: Rig, watch: Watch) -> None:
 def test_terminated_it_finishes_a_line_that_is_nearly_over(daemon: Rig, watch: Watch) -> None:
     """The last test of this daemon."""
     pid = witness.worker(daemon)
-    said = say(daemon, "short last words")
+    said = say(daemon, "short last words", voice="brief")
     waits = say(daemon, "never heard", voice="never")
     watch.wait("utterance.started", said)
     daemon.process.send_signal(signal.SIGTERM)
@@ -157,8 +158,8 @@ def test_a_signal_to_its_whole_group_costs_no_worker(tmp_path: Path) -> None:
     """As ``timeout make run`` and a shell send it. The stage alone decides when a worker ends:
     until then it may have to speak last words, and that it goes is no news."""
     (tmp_path / "profiles").mkdir()
-    (tmp_path / "profiles" / "low.yaml").write_text(yaml.safe_dump(PROFILES["low"]))
-    config = {"profiles": "profiles", "voice": "low", "audio": {"device": "null"}, "greeting": ""}
+    (tmp_path / "profiles" / "brief.yaml").write_text(yaml.safe_dump(PROFILES["brief"]))
+    config = {"profiles": "profiles", "voice": "brief", "audio": {"device": "null"}, "greeting": ""}
     (tmp_path / "koed.yaml").write_text(yaml.safe_dump(config))
     process = run(tmp_path, {}, process_group=0)
     daemon = Rig(tmp_path, process, time.monotonic())  # type: ignore[arg-type]

@@ -306,18 +306,27 @@ def test_what_is_needed_for_a_goodbye() -> None:
     assert (rig.listed(), rig.kept["a"]) == ([], set())
 
 
-def test_a_line_that_is_still_made_does_not_end_soon() -> None:
+def test_a_line_that_is_still_made_ends_as_soon_as_is_known_of_it() -> None:
     rig = Rig()
     rig.say(1)
     assert rig.player.ends_within(0.0)  # it does not sound
-    rig.receive(1, 0.1)
+    rig.receive(1, 0.3)
     rig.start(1)
-    assert not rig.player.ends_within(100)
+    assert not rig.player.ends_within(0.2)
+    assert rig.player.ends_within(0.31)  # its last words are made, perhaps
     assert rig.player.behind_s() == {("a", 1): 0.0}
     rig.make(1)
     assert rig.player.behind_s() == {}
     rig.say(2, TWO)
     assert rig.player.ends_within(1.5)
+
+
+def test_a_line_with_more_text_than_was_asked_for_does_not_end_soon() -> None:
+    rig = Rig()
+    rig.say(1, THREE)
+    rig.receive(1, 0.3)
+    rig.start(1)
+    assert not rig.player.ends_within(100)
 
 
 # --- reports and words ------------------------------------------------------------------------

@@ -109,9 +109,10 @@ class Player:
         return found
 
     def ends_within(self, seconds: float) -> bool:
-        """Whether all that sounds will have been heard by then."""
+        """Whether all that sounds will have been heard by then, as far as it is known: the last
+        words may still be on their way from the engine."""
         return all(
-            not u.begun or (u.generated and u.left_s(*lane.position) <= seconds)
+            not u.begun or (u.exhausted and u.left_s(*lane.position) <= seconds)
             for channel in self.lineup.channels.values()
             for lane in channel.lanes
             for u in lane.utterances
