@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from koe import protocol
 from koed.playback import inputs
 from koed.playback.effects import End
 from koed.playback.voice_choice import Voice
@@ -240,3 +241,94 @@ def test_marks_alone_are_not_given_to_an_engine() -> None:
     rig.start(1)
     rig.fail(1, "speech_leak")
     assert texts(rig) == [FIRST]
+
+
+# --- whose fault it was -----------------------------------------------------------------------
+
+
+def both_lost() -> Rig:
+    """Lines 1 and 2 on two outputs, whose engine was lost and is up again."""
+    rig = Rig(["main", "side"])
+    rig.say(1, TWO, "alone")
+    rig.say(2, TWO, "alone", output="side")
+    rig.lose(*rig.parts(1), *rig.parts(2))
+    rig.engine("a", restyle=True)
+    return rig
+
+
+def test_lines_that_lost_an_engine_together_go_on_one_at_a_time() -> None:
+    rig = both_lost()
+    assert (texts(rig), texts(rig, 2)) == ([FIRST, SECOND], [])
+    rig.lose(*rig.parts(1))
+    assert (rig.over(1), rig.over(2)) == ("failed killed", "")
+    rig.engine("a", restyle=True)
+    assert texts(rig, 2) == [FIRST, SECOND]
+    rig.hear(*rig.parts(2), lane=3)
+    assert rig.over(2) == "finished"
+
+
+def test_who_waits_for_its_turn_waits_as_long_as_the_other_needs() -> None:
+    rig = both_lost()
+    for _ in range(100):
+        rig.tick(1.0)
+    assert (rig.over(1), rig.over(2), texts(rig, 2)) == ("", "", [])
+    told = [e.message for e in rig.events if e.event == "trouble"]  # nobody makes line 1 here
+    assert told
+    assert not any("side" in message for message in told)
+
+
+def test_who_got_far_lets_others_join_and_the_next_loss_of_both_condemns_none() -> None:
+    rig = both_lost()
+    rig.receive(rig.parts(1)[0], 0.9)
+    assert texts(rig, 2) == []
+    rig.receive(rig.parts(1)[0], 0.2)
+    assert texts(rig, 2) == [FIRST, SECOND]
+    rig.lose(*rig.parts(1), *rig.parts(2))
+    rig.engine("a", restyle=True)
+    rig.receive(rig.parts(1)[0], 1.3)  # twice as far is asked for now
+    rig.step(inputs.Done(rig.parts(1)[0]))  # or a job done: it was not this line's fault
+    assert (rig.over(1), rig.over(2), texts(rig, 2)) == ("", "", [FIRST, SECOND])
+
+
+def test_who_is_held_is_not_waited_for() -> None:
+    rig = both_lost()
+    rig.step(protocol.Pause(output="main"))
+    assert texts(rig, 2) == [FIRST, SECOND]
+
+
+def test_who_is_on_trial_is_not_made_ahead() -> None:
+    rig = Rig()
+    sounding(rig, voice="other")
+    rig.say(2, voice="alone")
+    rig.lose(4)
+    rig.engine("a", restyle=True)
+    assert (rig.listed(), rig.over(2)) == ([1], "")
+    rig.end(1)
+    assert texts(rig, 2) == [FIRST]
+
+
+# --- a voice that was switched to cannot be had -----------------------------------------------
+
+
+def test_a_line_goes_on_in_the_voice_before_if_the_new_one_is_lost() -> None:
+    rig = Rig()
+    sounding(rig, text=THREE, voice="other")
+    rig.at(1, 0.1)
+    switch(rig, "alone")
+    assert [rig.jobs[s][0] for s in rig.parts()[1:]] == ["a", "a"]
+    rig.lose(*rig.parts()[1:])
+    assert rig.last("engine.fallback").fallback == "other"
+    assert texts(rig) == [FIRST, "two three.", SECOND]
+    assert [rig.jobs[s][0] for s in rig.parts()[1:]] == ["b", "b"]
+    rig.fail(rig.parts()[1])
+    assert rig.over(1) == "failed engine_bug"  # and not back again
+
+
+def test_a_line_goes_on_in_the_voice_before_if_the_new_one_fails() -> None:
+    rig = Rig()
+    sounding(rig, text=THREE, voice="other")
+    rig.at(1, 0.1)
+    switch(rig, "alone")
+    rig.fail(rig.parts()[1])
+    assert rig.last("engine.fallback").fallback == "other"
+    assert texts(rig) == [FIRST, "two three.", SECOND]

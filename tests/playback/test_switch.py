@@ -211,6 +211,7 @@ def test_the_next_line_stays_shut_while_the_rest_of_this_one_waits(comes_back: b
     rig.make(4)
     rig.at(1, 0.1)
     rig.engine("a", "down")
+    rig.engine("b", "down")
     switch(rig, "alone")
     assert rig.listed() == [1, 4]
     assert (rig.entry(1).shut, rig.entry(4).shut) == (False, True)

@@ -32,6 +32,7 @@ class Waiting:
 
     def __init__(self, voice: str, begun: bool = False, is_canned: bool = False) -> None:
         self.voice, self.begun, self.is_canned = voice, begun, is_canned
+        self.before = ""
         self.waiting_since: float | None = None
 
     def upcoming_is_canned(self, voice: Voice) -> bool:
@@ -53,9 +54,9 @@ def voices(state: str = "up") -> Voices:
 def test_a_voice_speaks_when_its_engine_is_up(state: str) -> None:
     assert voices().available("low") == LOW
     assert voices(state).available("low") is None
-    assert voices(state).fallback("low") is None
-    assert voices().fallback("low") == OTHER
-    assert voices().fallback("other") is None
+    assert voices(state).fallback(Waiting("low")) is None
+    assert voices().fallback(Waiting("low")) == OTHER
+    assert voices().fallback(Waiting("other")) is None
     assert voices().available("nobody") is None
     assert Voices(WAIT, {"low": LOW}).available("low") is None  # no engine was told of
 
@@ -64,7 +65,7 @@ def test_a_voice_that_is_not_compiled_does_not_speak() -> None:
     there = voices()
     there.by_name["low"] = Voice("low", fallback="other", engine="a")
     assert there.available("low") is None
-    assert there.fallback("low") == OTHER
+    assert there.fallback(Waiting("low")) == OTHER
     assert there.own(Waiting("low", is_canned=True)) is None
 
 
@@ -93,10 +94,13 @@ def fails_after(rig: Rig, limit_s: float) -> str:
     return rig.over(1)
 
 
-@pytest.mark.parametrize(("state", "limit_s"), [("starting", 60.0), ("down", 2.0), ("stopped", 2)])
-def test_a_line_that_has_not_begun_waits_longer_for_an_engine_that_starts(
-    state: str, limit_s: float
-) -> None:
+PATIENCE = pytest.mark.parametrize(
+    ("state", "limit_s"), [("starting", 60.0), ("down", 2.0), ("stopped", 2)]
+)
+
+
+@PATIENCE
+def test_a_line_waits_longer_for_an_engine_that_starts(state: str, limit_s: float) -> None:
     rig = Rig(engine=WAIT)
     rig.engine("a", state)
     rig.say(1, voice="alone")
@@ -104,13 +108,14 @@ def test_a_line_that_has_not_begun_waits_longer_for_an_engine_that_starts(
     assert fails_after(rig, limit_s) == "failed engine_down"
 
 
-def test_a_line_that_was_cut_in_the_middle_waits_shortly() -> None:
+@PATIENCE
+def test_a_line_that_was_cut_in_the_middle_waits_as_long(state: str, limit_s: float) -> None:
     rig = Rig(engine=WAIT)
     rig.say(1, TWO, "alone")
     rig.make(1)
     rig.start(1)
-    rig.lose(4, state="starting")
-    assert fails_after(rig, 2.0) == "failed engine_down"
+    rig.lose(4, state=state)
+    assert fails_after(rig, limit_s) == "failed engine_down"
 
 
 def test_the_wait_begins_anew_when_the_engine_was_there() -> None:

@@ -76,6 +76,11 @@ class Channel:
         return "muted" if self.muted else "paused" if self.paused else ""
 
     @property
+    def moving(self) -> bool:
+        """Whether what stands on its lanes can be heard now."""
+        return self.playing and not self.silent and not self.paused
+
+    @property
     def chat_muted(self) -> bool:
         return self.mode != "speak"
 

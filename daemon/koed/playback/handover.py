@@ -22,8 +22,6 @@ RESTYLE_MARGIN_S = 0.005
 """A restyled stream takes over so far after what sounds; the mixer leaves out what comes late."""
 REJOIN_MARGIN_S = 0.03
 """The next word that another engine takes over begins at least so far after what sounds."""
-CRASHES_ALLOWED = 1
-"""A line that ends its engine more often is not tried again."""
 RETRIES_ALLOWED = 1
 """So often a line goes on in its own voice after a fault; then its fallback speaks."""
 UNSPEAKABLE = ("nothing_to_speak", "unknown_language", "unsupported_language")
@@ -58,7 +56,7 @@ class Handover:
             self._replay(utterance, part)
             return
         torn = not code.startswith(JUDGED)
-        fallback = self._lineup.voices.fallback(utterance.voice)
+        fallback = self._lineup.voices.fallback(utterance)
         if code in REFUSED:
             self._lineup.fail(utterance, code, message)
         elif self._worth_a_retry(utterance, part, code, fallback is not None):
@@ -90,16 +88,22 @@ class Handover:
         return utterance.begun or len(utterance.parts) > 1 or not utterance.exhausted
 
     def engine_lost(self, serials: tuple[int, ...], code: str) -> None:
-        """A worker is gone with these jobs: each line goes on from what was received."""
-        for utterance in list(self._lineup.on_stage()):
-            lost = [p for p in utterance.parts if p.serial in serials and p.generating]
-            if not lost:
-                continue
-            utterance.crashes += 1
-            if utterance.crashes > CRASHES_ALLOWED:
+        """A worker is gone with these jobs: each line goes on from what was received.
+
+        Whose fault it was is only known if one line alone had work there: a line to which that
+        happens again is not tried any more. Lines that lost an engine together go to the next one
+        at a time, see `Lineup.on_trial`.
+        """
+        lost: list[tuple[Utterance, Part]] = []
+        for utterance in self._lineup.on_stage():
+            parts = [p for p in utterance.parts if p.serial in serials and p.generating]
+            lost += [(utterance, part) for part in parts[:1]]
+        for utterance, part in lost:
+            utterance.losses += 1
+            if utterance.losses > 1 and len(lost) == 1:
                 self._lineup.fail(utterance, code, "this line ended its engine twice")
             else:
-                self.ask_again(utterance, lost[0])
+                self.ask_again(utterance, part)
 
     def ask_again(self, utterance: Utterance, part: Part) -> None:
         """Nobody makes this part any more."""
@@ -185,6 +189,7 @@ class Handover:
     def _switch(self, lane: Lane, utterance: Utterance, voice: Voice) -> None:
         serial, played_s = lane.position
         part = utterance.part(serial)
+        utterance.before = part.voice.name if part else utterance.before
         if part is None:  # between two segments: those made ahead are made again
             started = [p for p in utterance.parts if p.started]
             self._lineup.take_back(utterance, started[-1] if started else None)

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 JOBS_AHEAD = 2
 """Segments of a line given to its engine at once; more would only make a cut waste more."""
+TRIAL_S = 1.0
+"""So much sound a line on trial is to get before others join it; twice that after each loss."""
 RETRY_SEED = 500_000_000
 """What failed once would fail again from the same seed."""
 OWNERS: tuple[Owner, ...] = ("air", "phrase", "client")
@@ -97,6 +99,11 @@ class Lineup:
         """What sounds or is prepared."""
         for each in self.channels.values():
             yield from each.utterances()
+
+    def lanes(self) -> Iterator[tuple[Channel, Lane]]:
+        for each in self.channels.values():
+            for lane in each.lanes:
+                yield each, lane
 
     def lane_of(self, line: Utterance) -> Lane | None:
         """Where it stands; None = it waits."""
@@ -217,10 +224,9 @@ class Lineup:
 
     def fill(self) -> None:
         """Keep the lanes supplied: jobs of the lines on them, then the next line."""
-        for each in self.channels.values():
-            for lane in each.lanes:
-                while self._fill(each, lane):
-                    pass
+        for there, lane in self.lanes():
+            while self._fill(there, lane):
+                pass
 
     def _fill(self, there: Channel, lane: Lane) -> bool:
         """One look at a lane; True if another line came onto it."""
@@ -279,7 +285,7 @@ class Lineup:
         line has waited in vain."""
         voice = self.voices.own(utterance)
         if voice is None:
-            voice = self.voices.fallback(utterance.voice)
+            voice = self.voices.fallback(utterance)
             if voice is not None:
                 self.fall_back(utterance, voice, "the engine is down")
         lane = self.lane_of(utterance)
@@ -287,7 +293,27 @@ class Lineup:
             utterance.waiting_since = None  # it is not its turn yet, or over
         else:
             self.voices.check_patience(utterance, self.now)
-        return voice
+        return None if voice is None or self.on_trial(utterance, voice) else voice
+
+    def on_trial(self, utterance: Utterance, voice: Voice) -> bool:
+        """Whether a line is to wait since the engine was lost over it or another: they go on one
+        at a time and are not made ahead, so that the next loss tells whose fault it is."""
+        if not utterance.losses or utterance.upcoming_is_canned(voice):
+            return False
+        heads = [lane.utterances[0] for _, lane in self.lanes() if lane.utterances]
+        return utterance not in heads or any(
+            other.losses and other is not utterance and self._on_trial_alone(other, voice.engine)
+            for other in heads
+        )
+
+    def _on_trial_alone(self, utterance: Utterance, engine: str) -> bool:
+        """Whether it has not got far yet; what a held output does not take is not waited for."""
+        there = self.channels[utterance.line.output]
+        enough_s = TRIAL_S * 2 ** (utterance.losses - 1)
+        first = next((part for part in utterance.parts if part.generating), None)
+        if first is None or first.voice.engine != engine:
+            return False
+        return there.moving and first.received_s < enough_s
 
     def fall_back(self, utterance: Utterance, voice: Voice, reason: str) -> None:
         self.publish(
@@ -296,7 +322,7 @@ class Lineup:
                 reason=reason,
             )
         )  # fmt: skip
-        utterance.voice = voice.name
+        utterance.voice, utterance.before = voice.name, ""
 
     def _ask(self, utterance: Utterance, planned: Planned, voice: Voice) -> None:
         """Have a segment spoken, or play what was rendered of it ahead."""

@@ -99,13 +99,12 @@ class Player:
         """For each engine and lane with jobs that still make sound: the seconds that stand behind
         the first of them. They wait for it, so that they are no reason not to make it."""
         found: dict[tuple[str, int], float] = {}
-        for channel in self.lineup.channels.values():
-            for lane in channel.lanes:
-                parts = [part for line in lane.utterances for part in line.parts]
-                for at, part in enumerate(parts):
-                    key = part.voice.engine, lane.number
-                    if part.generating and key not in found:
-                        found[key] = sum(p.received_s + p.pause_s for p in parts[at + 1 :])
+        for _, lane in self.lineup.lanes():
+            parts = [part for line in lane.utterances for part in line.parts]
+            for at, part in enumerate(parts):
+                key = part.voice.engine, lane.number
+                if part.generating and key not in found:
+                    found[key] = sum(p.received_s + p.pause_s for p in parts[at + 1 :])
         return found
 
     def ends_within(self, seconds: float) -> bool:
@@ -113,8 +112,7 @@ class Player:
         words may still be on their way from the engine."""
         return all(
             not u.begun or (u.exhausted and u.left_s(*lane.position) <= seconds)
-            for channel in self.lineup.channels.values()
-            for lane in channel.lanes
+            for _, lane in self.lineup.lanes()
             for u in lane.utterances
         )
 
@@ -138,6 +136,7 @@ class Player:
     def _done(self, item: inputs.Done) -> None:
         found = self.lineup.part_of(item.serial)
         if found is not None and found[1].generating:
+            found[0].losses = 0
             self.lineup.complete(*found)
 
     def _heard(self, item: inputs.Heard) -> None:

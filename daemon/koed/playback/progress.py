@@ -64,12 +64,11 @@ class Follower:
 
     def follow(self) -> None:
         """Tell the words as they are heard."""
-        for channel in self._lineup.channels.values():
-            for lane in channel.lanes:
-                serial, played_s = lane.position
-                found = self._lineup.part_of(serial)
-                if found is not None and found[1].started:  # its report may be on its way still
-                    self._tell_words(channel, *found, played_s, channel.heard_t)
+        for channel, lane in self._lineup.lanes():
+            serial, played_s = lane.position
+            found = self._lineup.part_of(serial)
+            if found is not None and found[1].started:  # its report may be on its way still
+                self._tell_words(channel, *found, played_s, channel.heard_t)
 
     def _tell_words(
         self, channel: Channel, utterance: Utterance, part: Part, played_s: float, heard_t: float

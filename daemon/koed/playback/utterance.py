@@ -236,8 +236,10 @@ class Utterance:
     """Its sound in the voice it was queued with, if that was rendered ahead."""
     retries: int = 0
     """Faults of the engine after which the same voice went on."""
-    crashes: int = 0
-    """Engines lost over it."""
+    losses: int = 0
+    """How often an engine was lost while it had work of this line, since it last finished some."""
+    before: str = ""
+    """The voice that spoke until a switch in mid-line: who goes on if the new one cannot."""
 
     @property
     def number(self) -> int:

@@ -53,6 +53,7 @@ class Choosing(Protocol):
     """The part of an utterance that matters here."""
 
     voice: str
+    before: str
     begun: bool
     waiting_since: float | None
 
@@ -73,10 +74,12 @@ class Voices:
         voice = self.by_name.get(name)
         return voice if voice and voice.ready and self._state(voice) == "up" else None
 
-    def fallback(self, name: str) -> Voice | None:
-        """The fallback of a voice, if it can speak now."""
-        voice = self.by_name.get(name)
-        return self.available(voice.fallback) if voice and voice.fallback else None
+    def fallback(self, line: Choosing) -> Voice | None:
+        """Who can go on now in place of the line's voice: its fallback, or who spoke before."""
+        voice = self.by_name.get(line.voice)
+        names = (voice.fallback if voice else None, line.before)
+        found = (self.available(name) for name in names if name and name != line.voice)
+        return next((other for other in found if other is not None), None)
 
     def can_restyle(self, voice: Voice) -> bool:
         engine = self.engines.get(voice.engine)
@@ -100,16 +103,13 @@ class Voices:
         raise KoedError("engine_down", "the engine of this voice is not there")
 
     def _patience_s(self, line: Choosing) -> float:
-        """A line that was cut in the middle waits shorter than one that has not begun, for which
-        an engine that is just starting is worth waiting."""
+        """An engine that is just starting is worth waiting for."""
         voice = self.by_name.get(line.voice)
         if voice is not None and voice.ready:
             starting = self._state(voice) == "starting"
         else:
             starting = voice is None or not voice.code
-        if starting and not line.begun:
-            return self.config.start_s
-        return self.config.failover_wait_s
+        return self.config.start_s if starting else self.config.failover_wait_s
 
     def _state(self, voice: Voice) -> State:
         engine = self.engines.get(voice.engine)

@@ -31,9 +31,8 @@ class Watchdog:
         """How often a lane was found to stand still."""
 
     def look(self) -> None:
-        for channel in self._lineup.channels.values():
-            for lane in channel.lanes:
-                self._look(channel, lane)
+        for channel, lane in self._lineup.lanes():
+            self._look(channel, lane)
 
     def _look(self, channel: Channel, lane: Lane) -> None:
         now = self._lineup.now
@@ -49,12 +48,15 @@ class Watchdog:
 
     def _held(self, channel: Channel, lane: Lane) -> bool:
         """Whether there is a reason why nothing moves, or nothing to be moved."""
-        if channel.silent or channel.paused or not channel.playing:
+        if not channel.moving:
             return True
         if not lane.utterances:
             return self._lineup.queue.peek(channel.name, lane.among) is None
         first = lane.utterances[0]
         if first.waiting_since is not None:  # for its voice or engine, with a limit of its own
+            return True
+        voice = self._lineup.voices.available(first.voice)
+        if voice is not None and self._lineup.on_trial(first, voice):
             return True
         if not first.parts:  # its writer has not gone on, with a limit of its own
             return first.open
