@@ -82,7 +82,11 @@ MUTANTS = (
     ),
     Mutant(
         "engine_lost: a line is tried again for ever", "handover.py",
-        "            utterance.crashes += 1\n", "",
+        "            utterance.losses += 1\n", "",
+    ),
+    Mutant(
+        "engine_lost: who was beside it is blamed too", "handover.py",
+        " and len(lost) == 1:", ":",
     ),
     Mutant(
         "report: a pause is cut short", "progress.py",

@@ -137,7 +137,8 @@ class EngineConfig:
     neural_start_s: Positive = 300.0
     """Time allowed to the neural engine from start to ready."""
     failover_wait_s: NotNegative = 2.0
-    """How long a line without a fallback voice waits for its engine to come back."""
+    """How long a line without a fallback voice waits for its engine to be started again; one that
+    is starting is waited for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,13 @@ def render_file(
             if not words:
                 raise KoedError("nothing_to_say", "nothing in this text can be spoken")
             sink = WavSink(str(path), config.audio.rate_hz)
-            renderer.speak(Line(1, words, name, OUTPUT, lang=lang), sink)
+            try:
+                renderer.speak(Line(1, words, name, OUTPUT, lang=lang), sink)
+            except BaseException:
+                sink.close()
+                if path.is_file():  # half a line would look like a whole one
+                    path.unlink()
+                raise
         finally:
             renderer.close()
     return {

@@ -253,6 +253,15 @@ def test_render_refuses_with_a_reason(settings: str, tmp_path: Path) -> None:
     assert render("x", code=2)
 
 
+def test_render_leaves_no_half_of_a_line(settings: str, tmp_path: Path) -> None:
+    low = LOW | {"settings": LOW["settings"] | {"fail_on": "boom", "trouble_at_chunk": 3}}
+    (tmp_path / "profiles" / "low.yaml").write_text(yaml.safe_dump(low))
+    out = tmp_path / "out.wav"
+    told = koed("render", "and boom it goes", "-o", str(out), "--config", settings, code=1)
+    assert "boom" in told.stderr
+    assert not out.exists()
+
+
 def test_check_shows_a_configuration_that_loads_to_the_same(settings: str, tmp_path: Path) -> None:
     shown = tmp_path / "shown.yaml"
     shown.write_text(koed("check", "--show", "--config", settings).stdout)

@@ -372,6 +372,42 @@ def test_without_word_times_the_segment_is_told() -> None:
     assert rig.over(1) == "finished"
 
 
+def kinds(rig: Rig) -> list[str]:
+    return [event.kind for event in rig.events if isinstance(event, Progress)]
+
+
+@pytest.mark.parametrize(("word_times", "at_once"), [(True, []), (False, ["segment"])])
+def test_a_first_chunk_without_a_word_may_have_words_behind_it(
+    word_times: bool, at_once: list[str]
+) -> None:
+    rig = Rig()
+    rig.engine("a", word_times=word_times)
+    rig.say(1)
+    rig.step(inputs.Received(1, 0.2))
+    rig.start(1)
+    rig.tick()
+    assert kinds(rig) == at_once
+    if word_times:
+        rig.step(inputs.Received(1, 1.0, (Word(0, 3, 0.25),)))
+    rig.at(1, 0.3)
+    rig.step(inputs.Done(1))
+    rig.tick()
+    assert kinds(rig) == (["word"] if word_times else ["segment"])
+
+
+def test_an_engine_that_told_no_word_after_all_is_told_by_its_segment() -> None:
+    rig = Rig()
+    rig.engine("a", word_times=True)
+    rig.say(1)
+    rig.step(inputs.Received(1, 1.0))
+    rig.start(1)
+    rig.at(1, 0.3)
+    rig.step(inputs.Done(1))
+    rig.tick()
+    rig.tick()
+    assert kinds(rig) == ["segment"]
+
+
 def test_who_speaks_and_how_is_told_to_mouths() -> None:
     rig = Rig()
     sounding(rig)

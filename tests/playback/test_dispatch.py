@@ -222,11 +222,11 @@ def test_voices_and_engines_are_told_once_a_change() -> None:
         return [x for x in world.player.inputs if isinstance(x, (Voice, Engine))]
 
     assert told() == [
-        Engine("a", "up", True, "idle"), Voice("low", engine="a", key="k-low", gain_db=2.0)
+        Engine("a", "up", True, False, "idle"), Voice("low", engine="a", key="k-low", gain_db=2.0)
     ]  # fmt: skip
     assert told() == []
     world.hosts["a"].doing, world.hosts["a"].capabilities = "speaking", None
-    assert told() == [Engine("a", "up", False, "speaking")]
+    assert told() == [Engine("a", "up", False, False, "speaking")]
     world.book.profile_ = Profile("ja", "x", 1.5, -16.0)
     assert told() == [Voice("low", "ja", "x", 1.5, 4.0, "a", "k-low")]
     world.book.error_ = KoedError("bad_profile", "no such file")

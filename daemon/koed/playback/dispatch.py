@@ -269,8 +269,8 @@ class Dispatch:
         if before and before[:2] == (host.state, can) and now - before[2] < BEAT_S:
             return
         self._engines[name] = (host.state, can, now)
-        restyle = can is not None and can.restyle
-        engine = Engine(name, host.state, restyle, host.doing, host.jobs)
+        restyle, word_times = (can.restyle, can.word_times) if can else (False, False)
+        engine = Engine(name, host.state, restyle, word_times, host.doing, host.jobs)
         if self.player.lineup.voices.engines.get(name) != engine:
             self._tell(engine)
 

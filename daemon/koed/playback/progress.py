@@ -49,8 +49,7 @@ class Follower:
             lane.resting = None
         if not utterance.begun:
             self._begin(channel, utterance, heard_t)
-        if not part.words and not part.planned.restyle_of:
-            self._tell_segment(channel, utterance, part, heard_t)
+        self._tell_if_wordless(channel, utterance, part, heard_t)
 
     def _begin(self, channel: Channel, utterance: Utterance, heard_t: float) -> None:
         utterance.begun = True
@@ -69,6 +68,7 @@ class Follower:
             found = self._lineup.part_of(serial)
             if found is not None and found[1].started:  # its report may be on its way still
                 self._tell_words(channel, *found, played_s, channel.heard_t)
+                self._tell_if_wordless(channel, *found, channel.heard_t - played_s)
 
     def _tell_words(
         self, channel: Channel, utterance: Utterance, part: Part, played_s: float, heard_t: float
@@ -93,9 +93,16 @@ class Follower:
                 )
             )  # fmt: skip
 
-    def _tell_segment(
+    def _tell_if_wordless(
         self, channel: Channel, utterance: Utterance, part: Part, heard_t: float
     ) -> None:
+        """The whole segment at once, heard from ``heard_t`` on, if no words of it will be told."""
+        if part.words or part.told_segment or part.planned.restyle_of:
+            return
+        engine = self._lineup.voices.engines.get(part.voice.engine)
+        if not part.complete and engine is not None and engine.word_times:
+            return
+        part.told_segment = True
         segment = part.segment
         self._lineup.publish(
             Progress(

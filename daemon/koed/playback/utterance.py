@@ -69,6 +69,8 @@ class Part:
     from_s: float = 0.0
     """Where in its track it was heard from."""
     told_words: int = 0
+    told_segment: bool = False
+    """As a whole, since no words of it are known."""
 
     @property
     def segment(self) -> Segment:

@@ -43,6 +43,7 @@ class Engine:
     state: State
     restyle: bool = False
     """It can go on in another voice within a sound."""
+    word_times: bool = False
     doing: str = ""
     """As its worker told last: idle, warming, preparing, speaking; "" = nothing yet."""
     jobs: frozenset[int] = frozenset()
