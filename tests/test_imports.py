@@ -136,7 +136,8 @@ TABLE = {
     "koed.audio": May(VALUES + " koed.metrics koed.engine.base koed.audio", "numpy soxr"),
     "koed.audio.arrangement": May(),
     "koed.audio.device": May("koed.errors koed.audio", "numpy pyaudio"),
-    "koed.audio.virtual": May("koed.errors koed.audio", "pulsectl"),
+    "koed.audio.sound_server": May("koed.errors", "pulsectl"),
+    "koed.audio.virtual": May("koed.errors koed.audio"),
     # engines: the stage's side and the worker's
     "koed.engine": May("koed.engine koed.errors koed.events koed.config", "numpy msgpack zmq"),
     "koed.engine.base": May(third="numpy msgpack"),

@@ -157,7 +157,7 @@ def _neural() -> Finding:
 
 
 def _server() -> Finding:
-    from koed.audio.virtual import SoundServer
+    from koed.audio.sound_server import SoundServer
 
     server = SoundServer()
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from koed.audio.output import Output, OutputSignal
-from koed.audio.virtual import SoundServer as Connection
+from koed.audio.sound_server import SoundServer as Connection
 from koed.config import AudioConfig, OutputConfig
 from tests.rigs import SoundServer, Stalls, ToneSource, wait_for
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from koed.audio.device import PulseDevice
+from koed.audio.sound_server import SoundServer as Connection
 from koed.audio.valve import SHUT_S, Valve
-from koed.audio.virtual import SoundServer as Connection
 from koed.audio.virtual import VirtualMicrophone
 from tests.rigs import RATE_HZ, Recorder, SoundServer, ToneSource, wait_for
 

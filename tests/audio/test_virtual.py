@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from koed.audio.virtual import SoundServer, VirtualMicrophone, plain
+from koed.audio.sound_server import SoundServer
+from koed.audio.virtual import VirtualMicrophone, plain
 from koed.errors import DeviceError
 from tests.rigs import SoundServer as Rig
 from tests.rigs import wait_for
@@ -19,7 +20,8 @@ HOSTILE = 'Bob\'s "voice" \\ 声\n; sink_name=evil'
 # Makes a microphone, says so, and lives until it is killed.
 CHILD = """
 import sys, time
-from koed.audio.virtual import SoundServer, VirtualMicrophone
+from koed.audio.sound_server import SoundServer
+from koed.audio.virtual import VirtualMicrophone
 server = SoundServer(timeout_s=20.0)
 server.connect()
 VirtualMicrophone(server, "koed", "koed_mic", "koed").ensure()

@@ -34,7 +34,9 @@ MARK = "koed.stream"
 # and disturbs busy ones; users' own ones may lack "pulse" altogether. "default" must be there:
 # PortAudio 19.6 aborts the process when no device is called default or dmix.
 _ALSA_CONFIG = b"pcm.pulse { type pulse }\npcm.default { type pulse }\nctl.default { type pulse }\n"
-_PLUGIN_PROPERTIES = "node.dont-reconnect=true"  # PipeWire: never carry the stream elsewhere
+# PipeWire: never carry the stream elsewhere. A name of our own, as servers remember by it what
+# somebody did to a stream, and the plugin's is that of every Python program.
+_PLUGIN_PROPERTIES = "node.dont-reconnect=true application.name=koed application.id=koed."
 
 _UNDERFLOW = 4  # pyaudio.paOutputUnderflow
 _CONTINUE = 0  # pyaudio.paContinue
@@ -164,7 +166,7 @@ class PulseDevice:
     def _variables(self) -> dict[str, str]:
         variables = {
             "PULSE_SINK": self._sink_name,
-            "PULSE_PROP": f"{MARK}={self.mark} {_PLUGIN_PROPERTIES}",
+            "PULSE_PROP": f"{MARK}={self.mark} {_PLUGIN_PROPERTIES}{self._sink_name}",
         }
         return variables | ({"PULSE_SERVER": self._server} if self._server else {})
 

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from koe.protocol import DeviceBack, DeviceLost
 from koed.audio.device import MARK, PulseDevice
 from koed.audio.sinks import NullDevice
+from koed.audio.sound_server import SoundServer
 from koed.audio.valve import Valve
-from koed.audio.virtual import SoundServer, VirtualMicrophone
+from koed.audio.virtual import VirtualMicrophone
 from koed.errors import DeviceError
 
 if TYPE_CHECKING:

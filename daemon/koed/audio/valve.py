@@ -15,7 +15,7 @@ import select
 import threading
 import time
 
-from koed.audio.virtual import OWNER, SoundServer
+from koed.audio.sound_server import OWNER, SoundServer
 from koed.errors import DeviceError
 
 log = logging.getLogger(__name__)

@@ -1,153 +1,25 @@
-"""The virtual microphone: a null sink to play into, and a source that hands its sound to others.
-
-The only pulsectl. It speaks to PulseAudio and to PipeWire (through pipewire-pulse) and asks every
-question with a deadline, since a stopped server would otherwise hold the caller for half a minute.
-A connection belongs to one thread.
-"""
+"""The virtual microphone: a null sink to play into, and a source that hands its sound to others."""
 
 from __future__ import annotations
 
 import os
 import re
 import secrets
-import select
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
+from koed.audio.sound_server import OWNER, SoundServer
 from koed.errors import DeviceError
 
-T = TypeVar("T")
-
-OWNER = "koed"
 APPEAR_S = 1.5
 """PipeWire shows a module's node some time after it has confirmed the module."""
 SETTLE_S = 3.0
 """PipeWire's session manager may pick a new default device some time after one appeared."""
 
-_NO_INDEX = 0xFFFFFFFF  # PA_INVALID_INDEX: PipeWire has yet to link the stream
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 # The two servers read nested quotes differently (PipeWire keeps backslashes), so none is sent:
 # typographic marks look the same to a human and mean nothing to a parser.
 _PLAIN = str.maketrans({"'": "’", '"': "”", "\\": "/", "`": "’"})
-
-
-class SoundServer:
-    """One connection to PulseAudio or PipeWire; raises `DeviceError`, never hangs.
-
-    ``address`` as in ``PULSE_SERVER``, None = the user's own. ``wake_fd`` is a descriptor that
-    ends `wait` when it becomes readable. After an error connect anew with a new object.
-    """
-
-    def __init__(
-        self,
-        client_name: str = OWNER,
-        address: str | None = None,
-        timeout_s: float = 1.0,
-        wake_fd: int = -1,
-    ) -> None:
-        self.client_name = client_name
-        self.timeout_s = timeout_s
-        self.software = ""
-        """What answers, for instance ``PulseAudio (on PipeWire 1.0.5)``."""
-        self._address = address
-        self._wake_fd = wake_fd
-        self._pulse: Any = None
-        self._errors: tuple[type[Exception], ...] = ()
-        self._deadline_s: float | None = None
-        self._changed = False
-
-    def connect(self) -> None:
-        try:
-            import pulsectl
-            from pulsectl._pulsectl import LibPulse
-        except (ImportError, OSError) as error:
-            raise DeviceError(
-                "no_libpulse", f"libpulse cannot be loaded: {error}", "apt install libpulse0"
-            ) from error
-        self._errors = (pulsectl.PulseError, pulsectl.PulseDisconnected, LibPulse.CallError)
-        self._pulse = pulsectl.Pulse(self.client_name, server=self._address, connect=False)
-        self._pulse.set_poll_func(self._poll)
-        # pulsectl's own timeout for this always lasts to its end.
-        self._deadline_s = time.monotonic() + self.timeout_s
-        try:
-            self._pulse.connect()
-        except self._errors as error:
-            late = time.monotonic() >= self._deadline_s
-            self.close()
-            raise (_hung() if late else _absent()) from error
-        finally:
-            self._deadline_s = None
-        self._pulse.event_callback_set(self._note)
-        self.call(lambda p: p.event_mask_set("sink", "source", "sink_input", "server"))
-        self.software = self.call(lambda p: p.server_info()).server_name
-
-    def close(self) -> None:
-        pulse, self._pulse = self._pulse, None
-        if pulse is not None:
-            pulse.close()
-
-    def call(self, operation: Callable[[Any], T]) -> T:
-        """``operation(pulse)`` within `timeout_s`."""
-        if self._pulse is None:
-            raise DeviceError("server_lost", "the connection to the sound server is closed")
-        self._deadline_s = time.monotonic() + self.timeout_s
-        try:
-            return operation(self._pulse)
-        except self._errors as error:
-            if time.monotonic() >= self._deadline_s:
-                raise _hung() from error
-            if not self._pulse.connected:
-                raise DeviceError("server_lost", "the sound server has gone away") from error
-            raise DeviceError("server_refused", f"the sound server refused: {error}") from error
-        finally:
-            self._deadline_s = None
-
-    def wait(self, timeout_s: float) -> bool:
-        """Sleep until something changes on the server (True), ``wake_fd``, or the timeout."""
-        if self._pulse is None:
-            raise DeviceError("server_lost", "the connection to the sound server is closed")
-        if not self._changed:
-            try:
-                self._pulse.event_listen(timeout_s)
-            except self._errors as error:
-                raise DeviceError("server_lost", "the sound server has gone away") from error
-        changed, self._changed = self._changed, False
-        return changed
-
-    def stream_sink(self, mark_key: str, mark: str) -> int | None:
-        """Index of the sink that the stream with this property plays into; None = nowhere."""
-        for stream in self.call(lambda p: p.sink_input_list()):
-            if stream.proplist.get(mark_key) == mark and stream.sink != _NO_INDEX:
-                return int(stream.sink)
-        return None
-
-    def _note(self, _event: Any) -> None:
-        self._changed = True
-        self._pulse.event_listen_stop()
-
-    def _poll(self, fds: list[Any], timeout_s: float) -> int:
-        """libpulse's poll, with our deadline and our wake-up in it. Returns descriptors ready."""
-        left_s = None if timeout_s < 0 else timeout_s
-        poller = select.poll()
-        for fd in fds:
-            poller.register(fd.fd, fd.events)
-        if self._deadline_s is not None:
-            call_s = max(0.0, self._deadline_s - time.monotonic())
-            left_s = call_s if left_s is None else min(left_s, call_s)
-        elif self._wake_fd >= 0:
-            poller.register(self._wake_fd, select.POLLIN)
-        ready = dict(poller.poll(None if left_s is None else left_s * 1000))
-        if self._wake_fd in ready:
-            self._pulse.event_listen_stop()
-        count = 0
-        for fd in fds:
-            fd.revents = ready.get(fd.fd, 0)
-            count += bool(fd.revents)
-        if not count and self._deadline_s is not None and time.monotonic() >= self._deadline_s:
-            # pulsectl waits for an answer as long as it believes in the connection.
-            self._pulse.connected = False
-        return count
 
 
 class VirtualMicrophone:
@@ -350,18 +222,6 @@ class VirtualMicrophone:
         except DeviceError as error:
             if error.code != "server_refused":  # refused: it is gone already
                 raise
-
-
-def _absent() -> DeviceError:
-    return DeviceError(
-        "no_server", "no sound server answers", "start PulseAudio or PipeWire (pipewire-pulse)"
-    )
-
-
-def _hung() -> DeviceError:
-    return DeviceError(
-        "server_hung", "the sound server does not answer", "restart PulseAudio or PipeWire"
-    )
 
 
 def plain(text: str) -> str:
