@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -110,6 +111,7 @@ class SoundServer:
         }
         self._processes: list[subprocess.Popen[bytes]] = []
         self._recorders: list[Recorder] = []
+        self._players: list[Player] = []
 
     def __enter__(self) -> SoundServer:
         self.start()
@@ -145,8 +147,8 @@ class SoundServer:
             process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        for recorder in self._recorders:
-            recorder.close()
+        for client in (*self._recorders, *self._players):
+            client.close()
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -183,6 +185,31 @@ class SoundServer:
         recorder = Recorder(source, self.environment())
         self._recorders.append(recorder)
         return recorder
+
+    def play(self, pitch_hz: float, sink: str = "") -> Player:
+        """A program that plays a tone into a sink, or wherever the server puts it."""
+        player = Player(self.folder, pitch_hz, sink, self.environment())
+        self._players.append(player)
+        return player
+
+    def real_microphone(self, pitch_hz: float) -> None:
+        """A default source that is never silent."""
+        self.pactl("load-module", "module-null-sink", "sink_name=street")
+        wait_for(lambda: "street" in self.names("sinks"), what="street")
+        self.pactl(
+            "load-module", "module-remap-source", "source_name=live", "master=street.monitor"
+        )
+        wait_for(lambda: "live" in self.names("sources"), what="live")
+        self.play(pitch_hz, "street")
+        self.choose("source", "live")
+
+    def choose(self, kind: str, name: str) -> None:
+        """As the user does: make a ``sink`` or ``source`` the default."""
+        self.pactl(f"set-default-{kind}", name)
+        wait_for(lambda: self.default(kind) == name, what=f"{name} is the default {kind}")
+
+    def default(self, kind: str) -> str:
+        return self.pactl(f"get-default-{kind}").strip()
 
     def _run(self, *command: str) -> None:
         with open(self.folder / f"{command[0]}.log", "ab") as log:
@@ -323,6 +350,27 @@ class Recorder:
         self._thread.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+class Player:
+    """Plays a tone of ten minutes with paplay."""
+
+    def __init__(
+        self, folder: Path, pitch_hz: float, sink: str, environment: dict[str, str]
+    ) -> None:
+        file = folder / f"{pitch_hz:g}.wav"
+        second = np.sin(2 * np.pi * pitch_hz * np.arange(RATE_HZ) / RATE_HZ) * 8000
+        with wave.open(str(file), "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)
+            out.setframerate(RATE_HZ)
+            out.writeframes(second.astype("<i2").tobytes() * 600)
+        where = [f"--device={sink}"] if sink else []
+        self._process = subprocess.Popen(["paplay", *where, str(file)], env=environment)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
 
 class ToneSource:

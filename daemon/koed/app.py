@@ -293,7 +293,7 @@ class App:
 
     def _output_signal(self, sign: OutputSignal) -> None:
         self.bus.publish(sign.event)
-        log.log(logging.WARNING if sign.lost else logging.INFO, "%s", sign.text)
+        log.log(logging.INFO if sign.well else logging.WARNING, "%s", sign.text)
 
     def _count(self, event: Event) -> None:
         if event.event not in ("levels", "mouth"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 
 from koed.audio.output import Output, OutputSignal
-from koed.audio.sound_server import SoundServer as Connection
 from koed.config import AudioConfig, OutputConfig
 from tests.rigs import SoundServer, Stalls, ToneSource, wait_for
 
@@ -72,11 +70,9 @@ class Outputs:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that stands still for seconds is no server that hangs."""
-    for limit in ("device.STALL_S", "device.OPEN_S", "output.PLACE_S", "virtual.APPEAR_S"):
+    limits = ("device.STALL_S", "device.OPEN_S", "virtual.APPEAR_S")
+    for limit in (*limits, "session.PLACE_S", "session.ANSWER_S", "session.WAKE_S"):
         monkeypatch.setattr(f"koed.audio.{limit}", 20.0)
-    monkeypatch.setattr(
-        "koed.audio.output.SoundServer", functools.partial(Connection, timeout_s=20.0)
-    )
 
 
 @pytest.fixture
@@ -101,6 +97,7 @@ def test_makes_plays_and_removes_a_microphone(sound: SoundServer, outputs: Outpu
     wait_for(lambda: abs(recorder.pitch_hz() - 523.0) < 1.5, what="half a second without a gap")
     assert elsewhere.loud_s() == 0.0
     wait_for(lambda: abs(output.heard_t(output.mixer.clock_frames) - time.monotonic()) < 1.0)
+    recorder.close()
     assert output.stop(20.0)
     assert output.status()["state"] == "stopped"
     assert sound.names("sinks") == ["speakers"]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from koed.audio.defaults import DefaultDevices
 from koed.audio.sound_server import SoundServer
 from koed.audio.virtual import VirtualMicrophone, plain
 from koed.errors import DeviceError
@@ -160,15 +161,18 @@ def test_a_change_wakes_the_waiter(sound: Rig, server: SoundServer) -> None:
 def test_does_not_stay_the_default(
     sound: Rig, server: SoundServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("koed.audio.virtual.SETTLE_S", 60.0)
-    mine = microphone(server)
-    mine.ensure()
+    monkeypatch.setattr("koed.audio.defaults.SETTLE_S", 60.0)
+    monkeypatch.setattr("koed.audio.defaults.PIPEWIRE_SETTLE_S", 60.0)
+    defaults = DefaultDevices({"sink": "koed", "source": "koed_mic"})
+    before = defaults.now(server)
+    microphone(server).ensure()
+    defaults.made(server, before)
     # What module-switch-on-connect or a session manager may do.
     sound.pactl("set-default-sink", "koed")
     sound.pactl("set-default-source", "koed_mic")
     wait_for(lambda: server.call(lambda p: p.server_info()).default_sink_name == "koed")
     wait_for(lambda: server.call(lambda p: p.server_info()).default_source_name == "koed_mic")
-    mine.keep_defaults()
+    defaults.look(server)
     wait_for(lambda: sound.pactl("get-default-sink").strip() == "speakers")
     wait_for(lambda: sound.pactl("get-default-source").strip() == "headset")
 

@@ -14,116 +14,51 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from koe.protocol import DeviceBack, DeviceLost
-from koed.audio.device import MARK, PulseDevice
+from koe.protocol import DeviceBack, DeviceLost, Trouble
+from koed.audio.device import PulseDevice
+from koed.audio.neighbours import Neighbours
+from koed.audio.session import Installation, Session, Wishes
 from koed.audio.sinks import NullDevice
-from koed.audio.sound_server import SoundServer
 from koed.audio.valve import Valve
-from koed.audio.virtual import VirtualMicrophone
-from koed.errors import DeviceError
+from koed.audio.volumes import Volumes
+from koed.errors import DeviceError, KoedError
 
 if TYPE_CHECKING:
     from koed.audio.mixer import Mixer
     from koed.config import AudioConfig, OutputConfig
 
-WATCH_S = 0.25
-"""The stream is looked at so often, the server's devices whenever it reports a change."""
-VERIFY_S = 5.0
-"""And without any report so often."""
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 PROBE_S = 2.0
 """On the null device a server is looked for so often."""
-PLACE_S = 1.0
-"""PipeWire links a stream to its sink some time after it was opened."""
+STEADY_S = 10.0
+"""A session that lasted so long begins the back-off anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputSignal:
-    """The device was lost or is back: for clients and in words."""
+    """The device was lost or is back, or the server did something: for clients and in words."""
 
-    event: DeviceLost | DeviceBack
+    event: DeviceLost | DeviceBack | Trouble
     text: str
 
     @property
     def lost(self) -> bool:
         return isinstance(self.event, DeviceLost)
 
-
-class _Session:
-    """A server connection, the microphone made on it, and an open device that is still silent."""
-
-    def __init__(self, output: Output, stopping: threading.Event, stop_fd: int) -> None:
-        config, audio = output.config, output.audio
-        self._stopping = stopping
-        self.server = SoundServer(address=output.server, wake_fd=stop_fd)
-        self.microphone = VirtualMicrophone(
-            self.server, config.sink, config.microphone, config.listed_as, audio.rate_hz
-        )
-        self.device = PulseDevice(audio.rate_hz, audio.block_frames, config.sink, output.server)
-        self.valve: Valve | None = None
-        try:
-            self.server.connect()
-            self.microphone.ensure()
-            self.device.open(output.mixer)
-            self._place()
-            self.valve = Valve(config.sink, output.server)
-            self.valve.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def _place(self) -> None:
-        """Wait until the stream plays into our sink. It is silent until then."""
-        deadline_s = time.monotonic() + PLACE_S
-        sink = self.microphone.verify()
-        while self.server.stream_sink(MARK, self.device.mark) != sink:
-            if self._stopping.is_set():
-                return
-            if time.monotonic() > deadline_s:
-                raise DeviceError(
-                    "stream_moved", "the sound server plays our stream into another sink"
-                )
-            self.server.wait(0.05)
-
-    def watch(self) -> None:
-        """Return when stopping; raise `DeviceError` as soon as anything is not as it was."""
-        verified_s = time.monotonic()
-        while not self._stopping.is_set():
-            changed = self.server.wait(WATCH_S)
-            trouble = self.device.trouble()
-            if trouble is not None and trouble.code == "device_stalled":
-                raise trouble  # the server would not answer the questions of `verify` either
-            if trouble is not None:
-                self.verify()  # it may know why
-                raise trouble
-            if changed or time.monotonic() - verified_s > VERIFY_S:
-                self.verify()
-                verified_s = time.monotonic()
-
-    def verify(self) -> None:
-        place = self.server.stream_sink(MARK, self.device.mark)
-        # None = no stream: after an underrun ALSA makes a new one. If it does not, it will stall.
-        if place not in (self.microphone.verify(), None):
-            raise DeviceError(
-                "stream_moved", "our stream was not in our sink any more; opening it again"
-            )
-        self.microphone.keep_defaults()
-
-    def close(self) -> None:
-        if self.valve is not None:
-            self.valve.close()
-        self.device.close()
-        self.server.close()
+    @property
+    def well(self) -> bool:
+        return isinstance(self.event, DeviceBack)
 
 
 class Output:
     """Plays ``mixer`` into ``config.sink``. `start`, then `stop`; never raises after `start`.
 
     ``wake`` is called from the output's thread after a signal was added. ``server`` is a
-    PulseAudio address, None = the user's own.
+    PulseAudio address, None = the user's own. ``memory``: see `DefaultDevices`.
     """
 
     def __init__(
@@ -134,6 +69,7 @@ class Output:
         mixer: Mixer,
         wake: Callable[[], None] = lambda: None,
         server: str | None = None,
+        memory: Path | None = None,
     ) -> None:
         self.name = name
         self.config = config
@@ -144,6 +80,13 @@ class Output:
         """starting, playing, lost or stopped."""
         self.error: DeviceError | None = None
         """Why it does not play, or why it plays into the null device."""
+        self.left = ""
+        """Why the microphone stays after `stop`; empty = it does not."""
+        self._neighbours = Neighbours()
+        self._volumes = Volumes()
+        self._wishes = Wishes(
+            config, audio, server, memory, self._neighbours, self._volumes, self._tell
+        )
         self._settled = threading.Event()
         self._wake = wake
         self._signals: deque[OutputSignal] = deque(maxlen=1000)
@@ -169,8 +112,8 @@ class Output:
         self._thread.start()
 
     def stop(self, deadline_s: float = 1.0) -> bool:
-        """Play what is rendered, close, and remove the microphone. False = the server hangs and
-        may keep it; the next start adopts it then."""
+        """Play what is rendered, close, and remove the microphone, unless somebody records it
+        (`left`). False = the server hangs and may keep it; the next start adopts it then."""
         if not self._stopping.is_set():
             self._stop_by_s = time.monotonic() + deadline_s
             self._stopping.set()
@@ -239,9 +182,30 @@ class Output:
             "latency_ms": round(device.latency_s * 1000, 1) if device is not None else None,
             "underruns": self.underruns,
             "faults": self.faults,
+            "recorders": list(self._neighbours.recorders),
+            "volumes": {part: asdict(it) for part, it in self._volumes.by_part.items()},
             "code": self.error.code if self.error is not None else None,
             "message": str(self.error) if self.error is not None else "",
         }
+
+    def obstacles(self) -> list[KoedError]:
+        """What keeps its sound from being heard, the first that it meets first."""
+        if self.error is not None:
+            return [self.error]
+        if isinstance(self._device, NullDevice):
+            return [KoedError("null_device", "the sound goes nowhere", "audio.device is null")]
+        if self.state != "playing":
+            return []
+        found = self._volumes.obstacles()
+        if not self._neighbours.recorders:
+            found.append(
+                KoedError(
+                    "not_recorded",
+                    f"nobody records the microphone {self.config.listed_as!r}",
+                    "choose it in OBS or wherever koed is to be heard",
+                )
+            )
+        return found
 
     def describe(self) -> str:
         """One line for the log: where the sound goes."""
@@ -276,26 +240,28 @@ class Output:
 
     def _play(self) -> None:
         """One session from its opening to its end."""
-        session = _Session(self, self._stopping, self._stop_fd)
+        session = Session(self._wishes, self.mixer, self._stopping, self._stop_fd)
+        began_s = time.monotonic()
         try:
             self._opened(session)
             session.watch()
             self._finish(session)
         finally:
+            if time.monotonic() - began_s > STEADY_S:
+                self._failures = 0
             # Before anything else: it may be on its way into another sink.
             session.device.hold()
             self._valve = None
             self._drop_device()
             session.close()
 
-    def _opened(self, session: _Session) -> None:
+    def _opened(self, session: Session) -> None:
         was_lost = self.error is not None
         if self._device is not None:  # the null device; two may not render one mixer
             self._drop_device()
         self._device, self._software = session.device, session.server.software
         self._valve = session.valve
         self.error = None
-        self._failures = 0
         self._had_server = True
         self.state = "playing"
         session.device.release()
@@ -342,7 +308,11 @@ class Output:
             self._underruns += device.underruns
             self._faults += device.faults if isinstance(device, PulseDevice) else 0
 
-    def _signal(self, event: DeviceLost | DeviceBack, text: str) -> None:
+    def _tell(self, error: KoedError) -> None:
+        trouble = Trouble(code=error.code, message=error.message, hint=error.hint)
+        self._signal(trouble, f"output {self.name}: {error}")
+
+    def _signal(self, event: DeviceLost | DeviceBack | Trouble, text: str) -> None:
         self._signals.append(OutputSignal(event, text))
         self._wake()
 
@@ -350,35 +320,30 @@ class Output:
         """Until `stop` or the timeout."""
         select.select([self._stop_fd], [], [], timeout_s)
 
-    def _finish(self, session: _Session) -> None:
+    def _finish(self, session: Session) -> None:
         """Stopping: let the last block out, then take everything away while connected."""
         session.device.hold()
         time.sleep(min(session.device.latency_s, 0.1))
         session.device.close(0.2)
-        self._remove(session.server, session.microphone)
+        self._remove(session)
 
     def _retire(self) -> None:
         """Stopped: without a session there may still be a microphone of ours to take away."""
         self._drop_device()
         if not self._cleaned and self.audio.device != "null":
-            server = SoundServer(address=self.server)
-            server.timeout_s = self._left_s()
             with contextlib.suppress(DeviceError):  # no server, no microphone
-                server.connect()
-                config = self.config
-                microphone = VirtualMicrophone(
-                    server, config.sink, config.microphone, config.listed_as
-                )
-                self._remove(server, microphone)
-            server.close()
+                left = Installation(self._wishes, self._left_s())
+                left.server.connect()
+                self._remove(left)
+                left.close()
         self.state = "stopped"
         self._settled.set()
 
-    def _remove(self, server: SoundServer, microphone: VirtualMicrophone) -> None:
+    def _remove(self, there: Installation) -> None:
         self._cleaned = True
-        server.timeout_s = self._left_s()
+        there.server.timeout_s = self._left_s()
         try:
-            microphone.remove()
+            self.left = there.remove()
         except DeviceError as error:
             self.error = error
 

@@ -6,6 +6,7 @@ minute. A connection belongs to one thread.
 
 from __future__ import annotations
 
+import secrets
 import select
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from koed.errors import DeviceError
 T = TypeVar("T")
 
 OWNER = "koed"
+PROCESS = secrets.token_hex(6)
+"""This process, among all koeds of the server: process ids come again in each container."""
 
 _NO_INDEX = 0xFFFFFFFF  # PA_INVALID_INDEX: PipeWire has yet to link the stream
 
@@ -29,12 +32,12 @@ class SoundServer:
 
     def __init__(
         self,
-        client_name: str = OWNER,
+        client_name: str = "",
         address: str | None = None,
         timeout_s: float = 1.0,
         wake_fd: int = -1,
     ) -> None:
-        self.client_name = client_name
+        self._name = client_name or _client(PROCESS)
         self.timeout_s = timeout_s
         self.software = ""
         """What answers, for instance ``PulseAudio (on PipeWire 1.0.5)``."""
@@ -54,7 +57,7 @@ class SoundServer:
                 "no_libpulse", f"libpulse cannot be loaded: {error}", "apt install libpulse0"
             ) from error
         self._errors = (pulsectl.PulseError, pulsectl.PulseDisconnected, LibPulse.CallError)
-        self._pulse = pulsectl.Pulse(self.client_name, server=self._address, connect=False)
+        self._pulse = pulsectl.Pulse(self._name, server=self._address, connect=False)
         self._pulse.set_poll_func(self._poll)
         # pulsectl's own timeout for this always lasts to its end.
         self._deadline_s = time.monotonic() + self.timeout_s
@@ -67,7 +70,9 @@ class SoundServer:
         finally:
             self._deadline_s = None
         self._pulse.event_callback_set(self._note)
-        self.call(lambda p: p.event_mask_set("sink", "source", "sink_input", "server"))
+        self.call(
+            lambda p: p.event_mask_set("sink", "source", "sink_input", "source_output", "server")
+        )
         self.software = self.call(lambda p: p.server_info()).server_name
 
     def close(self) -> None:
@@ -103,11 +108,16 @@ class SoundServer:
         changed, self._changed = self._changed, False
         return changed
 
-    def stream_sink(self, mark_key: str, mark: str) -> int | None:
-        """Index of the sink that the stream with this property plays into; None = nowhere."""
+    def is_connected(self, process: str) -> bool:
+        """Is a koed of this process alive? The server knows, whatever machine it is on."""
+        clients = self.call(lambda p: p.client_list())
+        return any(c.proplist.get("application.name") == _client(process) for c in clients)
+
+    def stream(self, mark_key: str, mark: str) -> Any:
+        """The stream with this property that plays into a sink; None = there is none."""
         for stream in self.call(lambda p: p.sink_input_list()):
             if stream.proplist.get(mark_key) == mark and stream.sink != _NO_INDEX:
-                return int(stream.sink)
+                return stream
         return None
 
     def _note(self, _event: Any) -> None:
@@ -136,6 +146,11 @@ class SoundServer:
             # pulsectl waits for an answer as long as it believes in the connection.
             self._pulse.connected = False
         return count
+
+
+def _client(process: str) -> str:
+    """The name under which it is connected."""
+    return f"{OWNER} {process}"
 
 
 def _absent() -> DeviceError:

@@ -35,6 +35,7 @@ class Valve:
         self._wanted = threading.Event()
         self._released = threading.Event()
         self._closing = False
+        self._mutes = False
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._run, name=f"valve {sink}", daemon=True)
 
@@ -53,11 +54,17 @@ class Valve:
         self._released.set()
         self._ring()
 
+    @property
+    def is_shut(self) -> bool:
+        """The sink is mute because of it, or will be in a moment."""
+        return self._mutes or self._wanted.is_set()
+
     def close(self, deadline_s: float = 0.5) -> None:
         """Open it and end; a hung server is not waited for any longer than this."""
         self._closing = True
         self.release()
-        self._thread.join(deadline_s)
+        if self._thread.ident is not None:
+            self._thread.join(deadline_s)
         if not self._thread.is_alive():
             os.close(self._fd)
 
@@ -111,5 +118,7 @@ class Valve:
         ours = [s for s in sinks if (s.name, s.proplist.get("koed.owner")) == (self._sink, OWNER)]
         if not ours or bool(ours[0].mute) == on:
             return False
+        self._mutes = True  # before anybody can see it
         server.call(lambda p: p.sink_mute(ours[0].index, on))
+        self._mutes = on
         return True

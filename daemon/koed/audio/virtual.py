@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from koed.audio.sound_server import OWNER, SoundServer
+from koed.audio.sound_server import OWNER, PROCESS, SoundServer
 from koed.errors import DeviceError
 
 APPEAR_S = 1.5
 """PipeWire shows a module's node some time after it has confirmed the module."""
-SETTLE_S = 3.0
-"""PipeWire's session manager may pick a new default device some time after one appeared."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 # The two servers read nested quotes differently (PipeWire keeps backslashes), so none is sent:
@@ -22,10 +21,18 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _PLAIN = str.maketrans({"'": "’", '"': "”", "\\": "/", "`": "’"})
 
 
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """Ours, as the server lists them."""
+
+    sink: Any
+    microphone: Any
+
+
 class VirtualMicrophone:
     """Creates, adopts, watches and removes one sink and its microphone.
 
-    Both carry the owner's mark and process id. What a crashed koed left is adopted as it is, so
+    Both carry the owner's mark and that of its process. What a koed left is adopted as it is, so
     that OBS keeps its source; what belongs to anybody else, a living koed included, is refused.
     """
 
@@ -50,37 +57,30 @@ class VirtualMicrophone:
         # Stamped on both: which microphone belongs to which sink. Names and, on PipeWire, module
         # numbers come again.
         self._pair = ""
-        self._defaults: tuple[str, str] | None = None
-        self._settled_s = 0.0
 
-    def ensure(self) -> bool:
-        """Have both, made or adopted. True = something had to be made."""
-        before = self._default_names()
-        sink = self._own("sink")
-        microphone = self._own("source")
-        if sink is not None and sink.description != self._sink_description:
-            self._unload(sink)  # adopted, but configured otherwise since
-            sink = None
-        made = sink is None
-        if sink is None:
+    def ensure(self, leaving: Callable[[Any, Any], None] = lambda *_devices: None) -> bool:
+        """Have both, made or adopted. True = something had to be made; before anything is taken
+        away for that, ``leaving(sink, microphone)`` is called with what is there."""
+        sink, microphone = self._own("sink"), self._own("source")
+        keeps = sink is not None and sink.description == self._sink_description
+        if keeps:
+            self._pair = sink.proplist.get("koed.pair", "")
+        # PipeWire lets a microphone outlive its sink, and then links it to any other.
+        whole = keeps and microphone is not None and self._belongs(microphone)
+        stale = [None if keeps else sink, None if whole else microphone]
+        if any(stale):
+            leaving(sink, microphone)
+        for item in filter(None, stale):
+            self._unload(item)
+        if not keeps:
             self._pair = secrets.token_hex(4)
             self._make_sink()
-        else:
-            self._pair = sink.proplist.get("koed.pair", "")
-        if microphone is not None and not self._belongs(microphone):
-            # PipeWire lets a microphone outlive its sink, and then links it to any other.
-            self._unload(microphone)
-            microphone = None
-        if microphone is None:
+        if not whole:
             self._make_microphone()
-            made = True
-        if made:
-            self._defaults, self._settled_s = before, time.monotonic() + SETTLE_S
-            self.keep_defaults()
-        return made
+        return not whole
 
-    def verify(self) -> int:
-        """The sink's index; raises `DeviceError` ``sink_unloaded`` or ``microphone_unloaded``."""
+    def verify(self) -> Devices:
+        """Both; raises `DeviceError` ``sink_unloaded`` or ``microphone_unloaded``."""
         sink = self._find("sink")
         if sink is None or not self._belongs(sink):
             raise DeviceError("sink_unloaded", f"somebody unloaded the sink {self.sink}")
@@ -89,19 +89,7 @@ class VirtualMicrophone:
             raise DeviceError(
                 "microphone_unloaded", f"somebody unloaded the microphone {self.microphone}"
             )
-        return int(sink.index)
-
-    def keep_defaults(self) -> None:
-        """If what was just made has become the user's default, put the old default back."""
-        if self._defaults is None or time.monotonic() > self._settled_s:
-            return
-        sink, source = self._defaults
-        now = self._default_names()
-        if now[0] == self.sink != sink and self._exists("sink", sink):
-            self._server.call(lambda p: p.sink_default_set(sink))
-        # A monitor as default means that there is no real microphone: nothing to give back.
-        if now[1] == self.microphone != source and self._exists("source", source):
-            self._server.call(lambda p: p.source_default_set(source))
+        return Devices(sink, microphone)
 
     def remove(self) -> None:
         """Unload both, as far as they are ours."""
@@ -135,29 +123,11 @@ class VirtualMicrophone:
     def _is_mine(self, item: Any) -> bool:
         if item.proplist.get("koed.owner") != OWNER:
             return False
-        pid = item.proplist.get("koed.pid", "")
-        return pid == str(os.getpid()) or not self._is_connected(pid)
-
-    def _is_connected(self, pid: str) -> bool:
-        """Is a koed with this process id alive? The server knows, whatever machine it is on."""
-        return any(
-            client.proplist.get("application.process.id") == pid
-            and client.proplist.get("application.name") == self._server.client_name
-            for client in self._server.call(lambda p: p.client_list())
-        )
+        process = item.proplist.get("koed.process", "")
+        return process == PROCESS or not self._server.is_connected(process)
 
     def _belongs(self, item: Any) -> bool:
         return bool(item.proplist.get("koed.pair") == self._pair)
-
-    def _exists(self, kind: str, name: str) -> bool:
-        return any(
-            item.name == name and item.proplist.get("device.class") != "monitor"
-            for item in self._list(kind)
-        )
-
-    def _default_names(self) -> tuple[str, str]:
-        info = self._server.call(lambda p: p.server_info())
-        return info.default_sink_name or "", info.default_source_name or ""
 
     # --- making and unmaking ---
 
@@ -195,8 +165,10 @@ class VirtualMicrophone:
             "device.description": description,
             "node.description": description,
             "device.icon_name": icon,
+            # nothing is to go there by itself: PipeWire's session manager takes the highest
+            "priority.session": 1,
             "koed.owner": OWNER,
-            "koed.pid": os.getpid(),
+            "koed.process": PROCESS,
             "koed.pair": self._pair,
         }
         return '"' + " ".join(f"{key}='{value}'" for key, value in values.items()) + '"'

@@ -1,0 +1,100 @@
+"""The user's default sink and microphone: hers, whatever a server makes of ours.
+
+A server may take a device that has just appeared for the default one, which would put the desktop
+on air; that is put back. But she may choose our microphone as hers: then it is so after every
+start. Our sink is nobody's choice: what is played there is on air.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Literal
+
+from koed.audio.sound_server import SoundServer
+from koed.errors import DeviceError
+
+SETTLE_S = 0.1
+"""A server that picks a new default device does so as one appears."""
+PIPEWIRE_SETTLE_S = 3.0
+"""Its session manager may take its time."""
+
+Kind = Literal["sink", "source"]
+KINDS: tuple[Kind, ...] = ("sink", "source")
+
+
+class DefaultDevices:
+    """``ours``: name of our device of each kind. ``memory``: a file that is there from one start to
+    the next if she chose our microphone; None = that is not remembered."""
+
+    def __init__(self, ours: dict[Kind, str], memory: Path | None = None) -> None:
+        self._ours = ours
+        self._memory = memory
+        self._before: dict[Kind, str] = {}
+        """The defaults from before ours was made; a kind that was put back is not among them: what
+        changes then is her doing."""
+        self._settled_s = 0.0
+        self.chosen = memory is not None and memory.exists()
+        """Our microphone is the default one because she wanted it."""
+
+    def made(self, server: SoundServer, before: dict[Kind, str]) -> None:
+        """Ours were; ``before``: what `now` was then."""
+        self._before = dict(before)
+        pipewire = "PipeWire" in server.software
+        self._settled_s = time.monotonic() + (PIPEWIRE_SETTLE_S if pipewire else SETTLE_S)
+        if self.chosen:
+            self._before.pop("source", None)
+            self._set(server, "source", self._ours["source"])
+        self.look(server)
+
+    def look(self, server: SoundServer) -> None:
+        """Put back what the server has changed, and note what she has."""
+        now = self.now(server)
+        settled = time.monotonic() > self._settled_s
+        for kind in KINDS:
+            before = self._before.get(kind)
+            ours = self._ours[kind]
+            if settled or before is None:
+                if kind == "source":
+                    self._note(server, now[kind] == ours)
+            # A monitor as default means that there is no real microphone: none to give back.
+            elif now[kind] == ours != before and before in _others(server, kind, ours):
+                self._set(server, kind, before)
+                del self._before[kind]
+
+    def _note(self, server: SoundServer, is_ours: bool) -> None:
+        if is_ours == self.chosen:
+            return
+        if is_ours and not _others(server, "source", self._ours["source"]):
+            return  # there is nothing else: nobody chose
+        self.chosen = is_ours
+        if self._memory is None:
+            return
+        with contextlib.suppress(OSError):  # it matters to the next start alone
+            if is_ours:
+                self._memory.parent.mkdir(parents=True, exist_ok=True)
+                self._memory.touch(mode=0o600)
+            else:
+                self._memory.unlink(missing_ok=True)
+
+    @staticmethod
+    def now(server: SoundServer) -> dict[Kind, str]:
+        """The defaults."""
+        info = server.call(lambda p: p.server_info())
+        return {"sink": info.default_sink_name or "", "source": info.default_source_name or ""}
+
+    @staticmethod
+    def _set(server: SoundServer, kind: Kind, name: str) -> None:
+        with contextlib.suppress(DeviceError):  # refused: it has gone meanwhile
+            server.call(lambda p: getattr(p, f"{kind}_default_set")(name))
+
+
+def _others(server: SoundServer, kind: Kind, ours: str) -> list[str]:
+    """Names of the devices that are not ours, monitors left out."""
+    listed = server.call(lambda p: getattr(p, f"{kind}_list")())
+    return [
+        item.name
+        for item in listed
+        if item.name != ours and item.proplist.get("device.class") != "monitor"
+    ]

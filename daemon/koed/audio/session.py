@@ -1,0 +1,207 @@
+"""A connection to the server, the microphone made on it, and an open device: until one breaks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from koed.audio import volumes
+from koed.audio.defaults import DefaultDevices
+from koed.audio.device import MARK, PulseDevice, Source
+from koed.audio.neighbours import Neighbours
+from koed.audio.sound_server import SoundServer
+from koed.audio.valve import Valve
+from koed.audio.virtual import Devices, VirtualMicrophone
+from koed.audio.volumes import Volumes
+from koed.errors import DeviceError, KoedError
+
+if TYPE_CHECKING:
+    from koed.config import AudioConfig, OutputConfig
+
+WATCH_S = 0.25
+"""The stream is looked at so often, the server's devices whenever it reports a change."""
+VERIFY_S = 5.0
+"""And without any report so often."""
+ANSWER_S = 1.0
+"""A server that has not answered by then counts as hung."""
+PLACE_S = 1.0
+"""PipeWire links a stream to its sink some time after it was opened."""
+WAKE_S = 1.0
+"""A sink that was suspended takes sound again within this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What an output wants of each session, and what it knows from those before."""
+
+    config: OutputConfig
+    audio: AudioConfig
+    address: str | None
+    """Of the server, None = the user's own."""
+    memory: Path | None
+    neighbours: Neighbours
+    volumes: Volumes
+    tell: Callable[[KoedError], None]
+
+
+class Installation:
+    """A connection to the server, and our devices there. Raises `DeviceError`."""
+
+    def __init__(self, wishes: Wishes, timeout_s: float = 0.0, wake_fd: int = -1) -> None:
+        """``timeout_s``: for each question; 0 = `ANSWER_S`."""
+        config = wishes.config
+        self.wishes = wishes
+        self.server = SoundServer(
+            address=wishes.address, timeout_s=timeout_s or ANSWER_S, wake_fd=wake_fd
+        )
+        self.microphone = VirtualMicrophone(
+            self.server, config.sink, config.microphone, config.listed_as, wishes.audio.rate_hz
+        )
+        self.defaults = DefaultDevices(
+            {"sink": config.sink, "source": config.microphone}, wishes.memory
+        )
+
+    def make(self) -> None:
+        """Have the devices; who recorded those before them gets these."""
+        neighbours = self.wishes.neighbours
+        neighbours.meet(self.server)
+        before = self.defaults.now(self.server)
+        made = self.microphone.ensure(lambda *there: neighbours.hush(self.server, *there))
+        devices = self.microphone.verify()
+        if made:
+            volumes.open_devices(self.server, devices)
+            self.defaults.made(self.server, before)
+        for error in neighbours.take_back(self.server, devices):
+            self.wishes.tell(error)
+        self.wake(devices)
+
+    def wake(self, devices: Devices) -> bool:
+        """Whether our sink was suspended, so that it took no sound. PipeWire does that to whatever
+        nobody uses, and wakes it itself."""
+        if "suspended" not in str(devices.sink.state) or "PipeWire" in self.server.software:
+            return False
+        self.server.call(lambda p: p.sink_suspend(devices.sink.index, False))
+        return True
+
+    def remove(self) -> str:
+        """Take the devices away, unless somebody would get others in their place. Why they stay,
+        empty = they are gone."""
+        neighbours = self.wishes.neighbours
+        neighbours.release(self.server)
+        needed = self._who_needs_them()
+        if not needed:
+            self.microphone.remove()
+        return needed
+
+    def _who_needs_them(self) -> str:
+        try:
+            devices = self.microphone.verify()
+        except DeviceError:
+            return ""
+        self.wishes.neighbours.look(self.server, devices)
+        self.defaults.look(self.server)
+        names = self.wishes.neighbours.recorders
+        if names:
+            return f"{', '.join(names)} records it"
+        return "it is your default microphone" if self.defaults.chosen else ""
+
+    def close(self) -> None:
+        self.server.close()
+
+
+class Session(Installation):
+    """With an open device; it is still silent then."""
+
+    def __init__(
+        self, wishes: Wishes, source: Source, stopping: threading.Event, stop_fd: int
+    ) -> None:
+        super().__init__(wishes, wake_fd=stop_fd)
+        config, audio = wishes.config, wishes.audio
+        self._stopping = stopping
+        self.device = PulseDevice(audio.rate_hz, audio.block_frames, config.sink, wishes.address)
+        self.valve = Valve(config.sink, wishes.address)
+        try:
+            self.server.connect()
+            self.make()
+            self.device.open(source)
+            self._place()
+            self.valve.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _place(self) -> None:
+        """Wait until the stream plays into our sink. It is silent until then."""
+        deadline_s = time.monotonic() + PLACE_S
+        sink = self.microphone.verify().sink.index
+        while (stream := self._stream()) is None or stream.sink != sink:
+            if self._stopping.is_set():
+                return
+            if time.monotonic() > deadline_s:
+                raise DeviceError(
+                    "stream_moved", "the sound server plays our stream into another sink"
+                )
+            self.server.wait(0.05)
+        volumes.open_stream(self.server, stream)
+
+    def _stream(self) -> Any:
+        return self.server.stream(MARK, self.device.mark)
+
+    def watch(self) -> None:
+        """Return when stopping; raise `DeviceError` as soon as anything is not as it was."""
+        verified_s = time.monotonic()
+        while not self._stopping.is_set():
+            changed = self.server.wait(WATCH_S)
+            trouble = self.device.trouble()
+            if trouble is not None and trouble.code == "device_stalled":
+                self._wake_or_give_up(trouble)
+            elif trouble is not None:
+                self.verify()  # it may know why
+                raise trouble
+            if changed or time.monotonic() - verified_s > VERIFY_S:
+                self.verify()
+                verified_s = time.monotonic()
+
+    def _wake_or_give_up(self, trouble: DeviceError) -> None:
+        """It takes no sound: it was suspended, or the server hangs and answers no question."""
+        if not self.wake(self.microphone.verify()):
+            raise trouble
+        error = KoedError(
+            "sink_suspended",
+            f"somebody suspended the sink {self.microphone.sink}: koed woke it",
+            "pactl suspend-sink is what does it; the sound went on from where it was",
+        )
+        self.wishes.tell(error)
+        deadline_s = time.monotonic() + WAKE_S
+        while (still := self.device.trouble()) is not None:
+            if self._stopping.is_set() or time.monotonic() > deadline_s:
+                raise still
+            self.server.wait(0.02)
+
+    def verify(self) -> None:
+        wishes = self.wishes
+        try:
+            devices = self.microphone.verify()
+        except DeviceError as error:
+            if error.code in ("sink_unloaded", "microphone_unloaded"):
+                wishes.neighbours.hush(self.server)
+            raise
+        for happened in wishes.neighbours.look(self.server, devices):
+            wishes.tell(happened)
+        stream = self._stream()
+        # None = no stream: after an underrun ALSA makes a new one. If it does not, it will stall.
+        if stream is not None and stream.sink != devices.sink.index:
+            raise DeviceError(
+                "stream_moved", "our stream was not in our sink any more; opening it again"
+            )
+        wishes.volumes.look(devices, stream, self.valve.is_shut)
+        self.defaults.look(self.server)
+
+    def close(self) -> None:
+        self.valve.close()
+        self.device.close()
+        super().close()

@@ -1,0 +1,75 @@
+"""What the sound server makes of our sound: volume and mute of the stream, the sink and the
+microphone. A server remembers what somebody once did to each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from koed.audio.sound_server import SoundServer
+from koed.audio.virtual import Devices
+from koed.errors import KoedError
+
+LOW_PERCENT = 50
+"""What is turned down below is told."""
+FULL = 1.0
+LIFT = {
+    "stream": "restart koed, which plays at full volume",
+    "sink": "pactl set-sink-mute {name} 0; pactl set-sink-volume {name} 100%",
+    "microphone": "pactl set-source-mute {name} 0; pactl set-source-volume {name} 100%",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    percent: int
+    muted: bool
+
+
+class Volumes:
+    """As of the last look; empty before the first."""
+
+    def __init__(self) -> None:
+        self.by_part: dict[str, Volume] = {}
+        self._names: dict[str, str] = {}
+
+    def look(self, devices: Devices, stream: Any, valve_is_shut: bool) -> None:
+        """``stream``: ours, or None. A sink that our own valve mutes is not muted."""
+        parts = {"stream": stream, "sink": devices.sink, "microphone": devices.microphone}
+        for part, item in parts.items():
+            if item is not None:
+                muted = bool(item.mute) and not (part == "sink" and valve_is_shut)
+                self.by_part[part] = Volume(round(100 * item.volume.value_flat), muted)
+                self._names[part] = item.name
+
+    def obstacles(self) -> list[KoedError]:
+        """What keeps the sound from who records it, the first that it meets first."""
+        return [
+            KoedError(
+                "muted_there" if volume.muted else "turned_down",
+                f"the {part} {self._names[part]!r} is "
+                + ("muted" if volume.muted else f"at {volume.percent} %")
+                + " in the sound server",
+                LIFT[part].format(name=self._names[part]),
+            )
+            for part, volume in self.by_part.items()
+            if volume.muted or volume.percent < LOW_PERCENT
+        ]
+
+
+def open_stream(server: SoundServer, stream: Any) -> None:
+    """Full volume for ours, whatever is remembered of it: what it says is set by koed."""
+    _open(server, "sink_input", stream)
+
+
+def open_devices(server: SoundServer, devices: Devices) -> None:
+    """The same for devices that were just made."""
+    _open(server, "sink", devices.sink)
+    _open(server, "source", devices.microphone)
+
+
+def _open(server: SoundServer, kind: str, item: Any) -> None:
+    if item.mute:
+        server.call(lambda p: getattr(p, f"{kind}_mute")(item.index, False))
+    if round(item.volume.value_flat, 2) != FULL:
+        server.call(lambda p: p.volume_set_all_chans(item, FULL))

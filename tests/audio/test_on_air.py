@@ -1,0 +1,242 @@
+"""Who records koed hears koed or nothing, whatever becomes of koed, its devices and the user's; and
+what is hers stays as she left it. Each test has a recorder that judges."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from koe.protocol import Trouble
+from koed.audio.defaults import PIPEWIRE_SETTLE_S, SETTLE_S
+from koed.audio.output import Output
+from koed.config import AudioConfig, OutputConfig
+from tests.rigs import RATE_HZ, Recorder, SoundServer, Stalls, ToneSource, wait_for
+
+OURS_HZ, STREET_HZ, MUSIC_HZ = 440.0, 1500.0, 2500.0
+LEAK_S = 0.06
+"""What the server itself had moved before anybody could know."""
+LOUD = 0.02
+WINDOW = 960
+
+
+def foreign_s(recorder: Recorder, *pitches_hz: float, since_s: float = 0.0) -> float:
+    """Seconds in which a tone is heard that is not ours."""
+    samples = recorder.samples(since_s)
+    count = len(samples) // WINDOW
+    windows = samples[: count * WINDOW].reshape(count, WINDOW) * np.hanning(WINDOW)
+    seconds = 0.0
+    for pitch_hz in pitches_hz:
+        phase = np.exp(-2j * np.pi * pitch_hz * np.arange(WINDOW) / RATE_HZ)
+        level = np.abs(windows @ phase) * 4 / WINDOW
+        seconds += float(np.count_nonzero(level > LOUD)) * WINDOW / RATE_HZ
+    return seconds
+
+
+def hears_us(recorder: Recorder) -> bool:
+    return abs(recorder.pitch_hz() - OURS_HZ) < 2.0
+
+
+class Stage:
+    """Outputs of one name after another, as koed is started and ended."""
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        self.outputs: list[Output] = []
+        self.told: list[Trouble] = []
+
+    def start(self, description: str = "koed") -> Output:
+        output = Output(
+            "main",
+            OutputConfig(description=description),
+            AudioConfig(),
+            ToneSource(OURS_HZ),  # type: ignore[arg-type]
+            memory=self._memory,
+        )
+        self.outputs.append(output)
+        output.start()
+        wait_for(lambda: output.status()["device"] == "pulse:koed", what="it plays")
+        return output
+
+    def codes(self) -> list[str]:
+        for output in self.outputs:
+            signals = output.signals()
+            self.told += [s.event for s in signals if isinstance(s.event, Trouble)]
+        return [event.code for event in self.told]
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    for limit in ("device.STALL_S", "device.OPEN_S", "virtual.APPEAR_S", "session.PLACE_S"):
+        monkeypatch.setattr(f"koed.audio.{limit}", 20.0)
+    monkeypatch.setattr("koed.audio.session.ANSWER_S", 20.0)
+    made = Stage(tmp_path / "default-microphone")
+    yield made
+    for output in made.outputs:
+        output.stop(20.0)
+
+
+# --- her microphone ---------------------------------------------------------------------------
+
+
+def test_koed_ends_and_starts_while_somebody_records_it(sound: SoundServer, stage: Stage) -> None:
+    sound.real_microphone(STREET_HZ)
+    first = stage.start()
+    recorder = sound.record("koed_mic")
+    wait_for(lambda: hears_us(recorder), what="our sound")
+    assert first.stop(20.0)
+    assert "parec" in first.left
+    recorder.wait_for_silence()
+    again = stage.start()
+    wait_for(lambda: hears_us(recorder), what="our sound, again")
+    assert foreign_s(recorder, STREET_HZ) == 0.0
+    recorder.close()
+    wait_for(lambda: not again.status()["recorders"], what="nobody records")
+    assert again.stop(20.0)
+    assert again.left == ""
+    assert "koed" not in sound.names("sinks")
+    assert "koed_mic" not in sound.names("sources")
+
+
+@pytest.mark.parametrize("device", ["koed", "koed_mic"])
+def test_somebody_unloads_what_is_recorded(sound: SoundServer, stage: Stage, device: str) -> None:
+    sound.real_microphone(STREET_HZ)
+    stage.start()
+    recorder = sound.record("koed_mic")
+    wait_for(lambda: hears_us(recorder), what="our sound")
+    with Stalls() as stalls:
+        sound.unload(device)
+        wait_for(lambda: "recorder_moved" in stage.codes(), what="it is told")
+    wait_for(lambda: hears_us(recorder), what="our sound, again")
+    assert foreign_s(recorder, STREET_HZ) <= LEAK_S + stalls.worst_s
+    muted = sound.pactl("list", "source-outputs").split("parec")[0].rsplit("Mute: ", 1)[1]
+    assert muted.startswith("no")
+
+
+def test_another_description_keeps_who_records(sound: SoundServer, stage: Stage) -> None:
+    sound.real_microphone(STREET_HZ)
+    first = stage.start()
+    recorder = sound.record("koed_mic")
+    wait_for(lambda: hears_us(recorder), what="our sound")
+    first.stop(20.0)
+    stage.start("another name")
+    wait_for(lambda: "recorder_moved" in stage.codes(), what="it is told")
+    wait_for(lambda: hears_us(recorder), what="our sound, again")
+    assert foreign_s(recorder, STREET_HZ) <= LEAK_S
+
+
+# --- her desktop ------------------------------------------------------------------------------
+
+
+def test_the_speakers_vanish_under_music(sound: SoundServer, stage: Stage) -> None:
+    stage.start()
+    recorder = sound.record("koed_mic")
+    sound.play(MUSIC_HZ)
+    speakers = sound.record("speakers.monitor")
+    wait_for(lambda: foreign_s(speakers, MUSIC_HZ) > 0.2, what="music in the speakers")
+    with Stalls() as stalls:
+        sound.unload("speakers")
+        wait_for(lambda: "foreign_sound" in stage.codes(), what="it is told")
+    wait_for(lambda: hears_us(recorder), what="our sound")
+    sound.pactl("load-module", "module-null-sink", "sink_name=other")
+    wait_for(lambda: "other" in sound.names("sinks"))
+    other = sound.record("other.monitor")
+    wait_for(lambda: foreign_s(other, MUSIC_HZ) > 0.2, what="music in the new speakers")
+    assert foreign_s(recorder, MUSIC_HZ) <= LEAK_S + stalls.worst_s
+    assert hears_us(recorder)
+
+
+def test_a_program_is_sent_away_from_our_sink(sound: SoundServer, stage: Stage) -> None:
+    stage.start()
+    recorder = sound.record("koed_mic")
+    speakers = sound.record("speakers.monitor")
+    with Stalls() as stalls:
+        sound.play(MUSIC_HZ, "koed")
+        wait_for(lambda: "foreign_sound" in stage.codes(), what="it is told")
+    wait_for(lambda: foreign_s(speakers, MUSIC_HZ) > 0.2, what="music in the speakers")
+    assert "paplay" in stage.told[0].message
+    assert foreign_s(recorder, MUSIC_HZ) <= LEAK_S + stalls.worst_s
+
+
+# --- volumes ----------------------------------------------------------------------------------
+
+
+def test_a_volume_that_is_remembered_of_every_python_is_not_ours(
+    pulse: SoundServer, stage: Stage
+) -> None:
+    pulse.pactl("load-module", "module-stream-restore", "restore_device=false")
+    first = stage.start()
+    line = pulse.pactl("list", "short", "sink-inputs").splitlines()[0]
+    pulse.pactl("set-sink-input-volume", line.split("\t")[0], "5%")
+    wait_for(lambda: first.status()["volumes"]["stream"]["percent"] == 5, what="it is seen")
+    assert [error.code for error in first.obstacles()] == ["turned_down", "not_recorded"]
+    first.stop(20.0)
+    again = stage.start()
+    wait_for(lambda: again.status()["volumes"], what="volumes")
+    assert again.status()["volumes"]["stream"] == {"percent": 100, "muted": False}
+
+
+@pytest.mark.parametrize(
+    ("order", "part", "code"),
+    [
+        (("set-source-mute", "koed_mic", "1"), "microphone", "muted_there"),
+        (("set-source-volume", "koed_mic", "10%"), "microphone", "turned_down"),
+        (("set-sink-mute", "koed", "1"), "sink", "muted_there"),
+        (("set-sink-volume", "koed", "10%"), "sink", "turned_down"),
+    ],
+)
+def test_what_is_turned_down_in_the_server_is_seen(
+    sound: SoundServer, stage: Stage, order: tuple[str, ...], part: str, code: str
+) -> None:
+    output = stage.start()
+    sound.record("koed_mic")
+    wait_for(lambda: output.status()["recorders"] == ["parec"], what="who records")
+    assert output.obstacles() == []
+    sound.pactl(*order)
+    wait_for(lambda: output.obstacles(), what="it is seen")
+    (error,) = output.obstacles()
+    assert error.code == code
+    assert part in error.message
+
+
+# --- her defaults -----------------------------------------------------------------------------
+
+
+def test_her_choice_of_our_microphone_outlives_every_start(
+    sound: SoundServer, stage: Stage
+) -> None:
+    first = stage.start()
+    time.sleep(SETTLE_S if sound.kind == "pulseaudio" else PIPEWIRE_SETTLE_S)
+    sound.choose("source", "koed_mic")
+    wait_for(lambda: stage._memory.exists(), what="it is remembered")
+    first.stop(20.0)
+    assert "default" in first.left
+    assert sound.default("source") == "koed_mic"
+    sound.unload("koed_mic")
+    sound.unload("koed")
+    wait_for(lambda: "koed_mic" not in sound.names("sources"))
+    stage.start()
+    wait_for(lambda: sound.default("source") == "koed_mic", what="hers again")
+    sound.choose("source", "headset")
+    wait_for(lambda: not stage._memory.exists(), what="it is forgotten")
+    assert sound.default("sink") == "speakers"
+
+
+# --- a sink that was put to sleep -------------------------------------------------------------
+
+
+def test_a_suspended_sink_is_woken_and_told_once(
+    pulse: SoundServer, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("koed.audio.device.STALL_S", 1.0)
+    output = stage.start()
+    recorder = pulse.record("koed_mic")
+    wait_for(lambda: hears_us(recorder), what="our sound")
+    pulse.pactl("suspend-sink", "koed", "1")
+    wait_for(lambda: "sink_suspended" in stage.codes(), what="it is told")
+    wait_for(lambda: hears_us(recorder), what="our sound, again")
+    assert stage.codes() == ["sink_suspended"]
+    assert output.playing
