@@ -135,7 +135,9 @@ class App:
             history_s=audio.history_s,
             wake=self.bell.ring,
         )
-        return Output(name, self.config.outputs[name], audio, mixer, wake=self.bell.ring)
+        wanted = self.config.outputs[name]
+        memory = state_dir() / f"default-{wanted.microphone}"
+        return Output(name, wanted, audio, mixer, wake=self.bell.ring, memory=memory)
 
     @staticmethod
     def _outlet(output: Output) -> Outlet:
@@ -196,8 +198,13 @@ class App:
             log.warning("%s; %s speaks instead", error, names[0])
 
     def _stop_outputs(self) -> None:
-        for output in self.outputs.values():
+        for name, output in self.outputs.items():
             output.stop(0.5)
+            if output.left:
+                log.info(
+                    "output %s: the microphone stays, silent, since %s; the next start takes it "
+                    "over, koed devices --remove takes it away", name, output.left,
+                )  # fmt: skip
 
     # --- the loop ----------------------------------------------------------------------------
 

@@ -40,8 +40,9 @@ def report(config: Config, as_json: bool) -> int:
     return _show(findings, as_json)
 
 
-def devices(config: Config, as_json: bool) -> int:
-    """Print the sound server and the outputs that koed makes there."""
+def devices(config: Config, as_json: bool, remove: bool = False) -> int:
+    """Print the sound server, the outputs that koed makes there, and what a koed that ended left
+    there; ``remove``: take that away."""
     findings = [_server()]
     for name, output in config.outputs.items():
         findings.append(
@@ -52,7 +53,31 @@ def devices(config: Config, as_json: bool) -> int:
                 f"listed as {output.listed_as!r}",
             )
         )
+    findings += _leftovers(remove)
     return _show(findings, as_json)
+
+
+def _leftovers(remove: bool) -> list[Finding]:
+    from koed.audio.sound_server import SoundServer
+    from koed.audio.virtual import leftovers, unload
+
+    server = SoundServer()
+    try:
+        server.connect()
+        found = []
+        for item in leftovers(server):
+            detail = f"{item.description!r} ({item.name}) of a koed that ended"
+            if remove:
+                unload(server, item)
+                found.append(Finding("removed", None, detail))
+            else:
+                hint = "the next koed takes it over; koed devices --remove takes it away"
+                found.append(Finding("left there", None, detail, hint))
+        return found
+    except DeviceError:
+        return []  # told already
+    finally:
+        server.close()
 
 
 def _show(findings: list[Finding], as_json: bool) -> int:

@@ -66,11 +66,11 @@ def check(args: argparse.Namespace) -> int:
 
 
 def devices(args: argparse.Namespace) -> int:
-    """Show the audio server and the microphones of koed."""
+    """Show the audio server and the microphones of koed; take away what a koed left there."""
     from koed import check as checks
     from koed import config
 
-    return checks.devices(config.load(args.config), as_json=args.json)
+    return checks.devices(config.load(args.config), as_json=args.json, remove=args.remove)
 
 
 def voices(args: argparse.Namespace) -> int:
@@ -229,7 +229,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--greeting", metavar="TEXT", help="what to say when ready")
     sub = command(check, "koed check --show > koed.yaml")
     sub.add_argument("--show", action="store_true", help="print the whole configuration in effect")
-    command(devices, "koed devices")
+    sub = command(devices, "koed devices --remove")
+    sub.add_argument(
+        "--remove", action="store_true", help="take away microphones of koeds that have ended"
+    )
     command(voices, "koed voices --json")
     _render_arguments(command(render, 'koed render "Good evening" --voice ken -o evening.wav'))
     _bench_arguments(command(bench, "koed bench onset stop"))

@@ -90,9 +90,13 @@ def test_koed_ends_and_starts_while_somebody_records_it(sound: SoundServer, stag
     assert first.stop(20.0)
     assert "parec" in first.left
     recorder.wait_for_silence()
+    music = sound.play(MUSIC_HZ, "koed")
+    wait_for(lambda: "paplay" in sound.pactl("list", "sink-inputs"), what="music in our sink")
+    time.sleep(0.3)
+    music.close()
     again = stage.start()
     wait_for(lambda: hears_us(recorder), what="our sound, again")
-    assert foreign_s(recorder, STREET_HZ) == 0.0
+    assert foreign_s(recorder, STREET_HZ, MUSIC_HZ) == 0.0
     recorder.close()
     wait_for(lambda: not again.status()["recorders"], what="nobody records")
     assert again.stop(20.0)

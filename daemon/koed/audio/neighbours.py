@@ -50,15 +50,10 @@ class Neighbours:
             self._server_cookie = cookie
             self._known, self._hushed, self._silenced = {}, set(), set()
 
-    def look(self, server: SoundServer, devices: Devices) -> list[KoedError]:
-        """Note who records, and show out who plays; what is to be told."""
-        told = self._show_out(server, devices.sink)
-        self._note(server, devices)
-        return told
-
     # --- who records us ---
 
-    def _note(self, server: SoundServer, devices: Devices) -> None:
+    def look(self, server: SoundServer, devices: Devices) -> None:
+        """Note who records."""
         self._known = _recorders(server, devices.sink, devices.microphone)
         self.recorders = tuple(sorted({recorder.name for recorder in self._known.values()}))
 
@@ -103,10 +98,15 @@ class Neighbours:
 
     # --- who plays into our sink ---
 
-    def _show_out(self, server: SoundServer, sink: Any) -> list[KoedError]:
+    def show_out(self, server: SoundServer, sink: int) -> list[KoedError]:
+        """Silence who plays into our sink, and give them another; what is to be told."""
         streams = server.call(lambda p: p.sink_input_list())
-        strangers = [s for s in streams if s.sink == sink.index and MARK not in s.proplist]
-        gone_on = {s.index for s in streams if s.sink != sink.index} & self._silenced
+        strangers = [s for s in streams if s.sink == sink and MARK not in s.proplist]
+        for stream in strangers:  # silence first
+            if stream.index not in self._silenced and not stream.mute:
+                _tried(server, lambda p, i=stream.index: p.sink_input_mute(i, True))
+                self._silenced.add(stream.index)
+        gone_on = {s.index for s in streams if s.sink != sink} & self._silenced
         for index in gone_on:  # the server found speakers for them
             _tried(server, lambda p, i=index: p.sink_input_mute(i, False))
         self._silenced &= {s.index for s in strangers}
@@ -114,9 +114,6 @@ class Neighbours:
         return [error for error in told if error is not None]
 
     def _put_elsewhere(self, server: SoundServer, stream: Any) -> KoedError | None:
-        if stream.index not in self._silenced and not stream.mute:
-            _tried(server, lambda p: p.sink_input_mute(stream.index, True))
-            self._silenced.add(stream.index)
         speakers = _speakers(server)
         if speakers is None:
             what = "muted, as there is nothing else to play it"

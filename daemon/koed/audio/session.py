@@ -92,16 +92,15 @@ class Installation:
         empty = they are gone."""
         neighbours = self.wishes.neighbours
         neighbours.release(self.server)
-        needed = self._who_needs_them()
-        if not needed:
+        devices = self.microphone.there()
+        needed = self._who_needs(devices) if devices is not None else ""
+        if devices is None or not needed:
             self.microphone.remove()
+        else:  # silent, whatever the desktop plays there while we are away
+            self.server.call(lambda p: p.sink_mute(devices.sink.index, True))
         return needed
 
-    def _who_needs_them(self) -> str:
-        try:
-            devices = self.microphone.verify()
-        except DeviceError:
-            return ""
+    def _who_needs(self, devices: Devices) -> str:
         self.wishes.neighbours.look(self.server, devices)
         self.defaults.look(self.server)
         names = self.wishes.neighbours.recorders
@@ -124,6 +123,7 @@ class Session(Installation):
         self._stopping = stopping
         self.device = PulseDevice(audio.rate_hz, audio.block_frames, config.sink, wishes.address)
         self.valve = Valve(config.sink, wishes.address)
+        self._sink = -1
         try:
             self.server.connect()
             self.make()
@@ -137,8 +137,8 @@ class Session(Installation):
     def _place(self) -> None:
         """Wait until the stream plays into our sink. It is silent until then."""
         deadline_s = time.monotonic() + PLACE_S
-        sink = self.microphone.verify().sink.index
-        while (stream := self._stream()) is None or stream.sink != sink:
+        self._sink = int(self.microphone.verify().sink.index)
+        while (stream := self._stream()) is None or stream.sink != self._sink:
             if self._stopping.is_set():
                 return
             if time.monotonic() > deadline_s:
@@ -153,7 +153,7 @@ class Session(Installation):
 
     def watch(self) -> None:
         """Return when stopping; raise `DeviceError` as soon as anything is not as it was."""
-        verified_s = time.monotonic()
+        verified_s = -VERIFY_S
         while not self._stopping.is_set():
             changed = self.server.wait(WATCH_S)
             trouble = self.device.trouble()
@@ -184,14 +184,15 @@ class Session(Installation):
 
     def verify(self) -> None:
         wishes = self.wishes
+        for happened in wishes.neighbours.show_out(self.server, self._sink):  # it is on air
+            wishes.tell(happened)
         try:
             devices = self.microphone.verify()
         except DeviceError as error:
             if error.code in ("sink_unloaded", "microphone_unloaded"):
                 wishes.neighbours.hush(self.server)
             raise
-        for happened in wishes.neighbours.look(self.server, devices):
-            wishes.tell(happened)
+        wishes.neighbours.look(self.server, devices)
         stream = self._stream()
         # None = no stream: after an underrun ALSA makes a new one. If it does not, it will stall.
         if stream is not None and stream.sink != devices.sink.index:

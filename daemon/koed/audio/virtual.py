@@ -71,7 +71,7 @@ class VirtualMicrophone:
         if any(stale):
             leaving(sink, microphone)
         for item in filter(None, stale):
-            self._unload(item)
+            unload(self._server, item)
         if not keeps:
             self._pair = secrets.token_hex(4)
             self._make_sink()
@@ -91,12 +91,20 @@ class VirtualMicrophone:
             )
         return Devices(sink, microphone)
 
+    def there(self) -> Devices | None:
+        """Both, whoever of us made them; None = one is not there, or somebody else's."""
+        sink, microphone = self._find("sink"), self._find("source")
+        if sink is None or microphone is None:
+            return None
+        mine = self._is_mine(sink) and self._is_mine(microphone)
+        return Devices(sink, microphone) if mine else None
+
     def remove(self) -> None:
         """Unload both, as far as they are ours."""
         for kind in ("source", "sink"):
             found = self._find(kind)
             if found is not None and self._is_mine(found):
-                self._unload(found)
+                unload(self._server, found)
 
     # --- what is there ---
 
@@ -188,12 +196,26 @@ class VirtualMicrophone:
                 )
             self._server.wait(0.05)
 
-    def _unload(self, item: Any) -> None:
-        try:
-            self._server.call(lambda p: p.module_unload(item.owner_module))
-        except DeviceError as error:
-            if error.code != "server_refused":  # refused: it is gone already
-                raise
+
+def leftovers(server: SoundServer) -> list[Any]:
+    """Microphones and sinks, in this order, of koeds that have ended."""
+    listed = server.call(lambda p: [*p.source_list(), *p.sink_list()])
+    return [
+        item
+        for item in listed
+        if item.proplist.get("koed.owner") == OWNER
+        and item.proplist.get("device.class") != "monitor"
+        and not server.is_connected(item.proplist.get("koed.process", ""))
+    ]
+
+
+def unload(server: SoundServer, item: Any) -> None:
+    """Take a device away; it may have gone meanwhile."""
+    try:
+        server.call(lambda p: p.module_unload(item.owner_module))
+    except DeviceError as error:
+        if error.code != "server_refused":
+            raise
 
 
 def plain(text: str) -> str:
