@@ -4,19 +4,14 @@ what is hers stays as she left it. Each test has a recorder that judges."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from koe.protocol import Trouble
 from koed.audio.defaults import PIPEWIRE_SETTLE_S, SETTLE_S
-from koed.audio.output import Output
-from koed.config import AudioConfig, OutputConfig
-from tests.rigs import RATE_HZ, Recorder, SoundServer, Stalls, ToneSource, wait_for
+from tests.audio.conftest import MUSIC_HZ, OURS_HZ, STREET_HZ, Stage
+from tests.rigs import RATE_HZ, Recorder, SoundServer, Stalls, wait_for
 
-OURS_HZ, STREET_HZ, MUSIC_HZ = 440.0, 1500.0, 2500.0
 LEAK_S = 0.06
 """What the server itself had moved before anybody could know."""
 LOUD = 0.02
@@ -38,45 +33,6 @@ def foreign_s(recorder: Recorder, *pitches_hz: float, since_s: float = 0.0) -> f
 
 def hears_us(recorder: Recorder) -> bool:
     return abs(recorder.pitch_hz() - OURS_HZ) < 2.0
-
-
-class Stage:
-    """Outputs of one name after another, as koed is started and ended."""
-
-    def __init__(self, memory: Path) -> None:
-        self._memory = memory
-        self.outputs: list[Output] = []
-        self.told: list[Trouble] = []
-
-    def start(self, description: str = "koed") -> Output:
-        output = Output(
-            "main",
-            OutputConfig(description=description),
-            AudioConfig(),
-            ToneSource(OURS_HZ),  # type: ignore[arg-type]
-            memory=self._memory,
-        )
-        self.outputs.append(output)
-        output.start()
-        wait_for(lambda: output.status()["device"] == "pulse:koed", what="it plays")
-        return output
-
-    def codes(self) -> list[str]:
-        for output in self.outputs:
-            signals = output.signals()
-            self.told += [s.event for s in signals if isinstance(s.event, Trouble)]
-        return [event.code for event in self.told]
-
-
-@pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    for limit in ("device.STALL_S", "device.OPEN_S", "virtual.APPEAR_S", "session.PLACE_S"):
-        monkeypatch.setattr(f"koed.audio.{limit}", 20.0)
-    monkeypatch.setattr("koed.audio.session.ANSWER_S", 20.0)
-    made = Stage(tmp_path / "default-microphone")
-    yield made
-    for output in made.outputs:
-        output.stop(20.0)
 
 
 # --- her microphone ---------------------------------------------------------------------------
