@@ -289,6 +289,16 @@ class ObsScene(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObsHears(Event):
+    """OBS hears koed's microphone, or does not (any more): then a `Trouble` ``obs_deaf`` has the
+    cure. ``captures``: names of OBS's sources that do, or do not."""
+
+    event: ClassVar[str] = "obs.hears"
+    hears: bool
+    captures: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Levels(Event):
     """20 times a second while it sounds, then once with silence. Decibels full scale."""
 
@@ -362,6 +372,7 @@ EVENTS: dict[str, type[Event]] = {
         ObsUp,
         ObsDown,
         ObsScene,
+        ObsHears,
         Levels,
         Mouth,
         StateChanged,

@@ -28,6 +28,7 @@ from koe.events import Levels as Levels
 from koe.events import ModeChanged as ModeChanged
 from koe.events import Mouth as Mouth
 from koe.events import ObsDown as ObsDown
+from koe.events import ObsHears as ObsHears
 from koe.events import ObsScene as ObsScene
 from koe.events import ObsUp as ObsUp
 from koe.events import PhraseReady as PhraseReady

@@ -216,6 +216,7 @@ EVENTS: dict[str, str] = {
     "obs.up": "OBS {obs}, scene {scene}",
     "obs.down": "{message} ({code}) {hint}",
     "obs.scene": "{scene} (rule: {rule}; voice: {voice}; mode: {mode})",
+    "obs.hears": "{hears}: {captures}",
     "mouth": "{output}: mouth {open:.2f} {shape}",
     "levels": "{output}: {rms_db:.1f} dB, peak {peak_db:.1f} dB",
     "state": "{state} {detail}",

@@ -1,22 +1,35 @@
-"""Captures of the microphone are opened again when it was made anew, and no others."""
+"""Captures of the microphone are opened again when it was made anew, and no others; and OBS is said
+to hear it only when that is seen."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from koe.protocol import DeviceBack, StateChanged
-from koed.obs.captures import DETOUR, Captures
-from koed.obs.link import Refused
+from koe.protocol import DeviceBack, DeviceLost, Event, ObsDown, ObsHears, StateChanged, Trouble
+from koed.bench.counterparts.obs import ObsStudio
+from koed.bench.rig import Rig, rig
+from koed.obs.captures import DETOUR, LOOK_S, Captures
+from koed.obs.link import Link, Refused
+from tests.obs.follower import LOW, Follower
+from tests.rigs import PulseServer, SoundServer, wait_for
+
+READY = StateChanged(state="ready")
+BACK = DeviceBack(output="main", device="x")
 
 
 class Obs:
-    """A session and its link in one, with three sources."""
+    """A session and its link in one, with three sources and what a real OBS answered of them."""
 
     def __init__(self) -> None:
         self.there = True
         self.devices = {"mine": "headset", "koed voice": "koed_mic", "half": "koed_mic" + DETOUR}
+        self.listed = ["default", "headset", "koed_mic"]
         self.told: list[tuple[str, str]] = []
+        self.events: list[Event] = []
+        self.captures = Captures({"main": "koed_mic"}, self, self.events.append)
+        self.now = 0.0
 
     def do(
         self,
@@ -36,18 +49,51 @@ class Obs:
         name = data["inputName"]
         if name not in self.devices:
             raise Refused(request, 600, "")
+        if request == "GetInputPropertiesListPropertyItems":
+            assert data["propertyName"] == "device_id"
+            return {"propertyItems": [{"itemValue": device} for device in self.listed]}
         if request == "SetInputSettings":
             self.devices[name] = data["inputSettings"]["device_id"]
             self.told.append((name, self.devices[name]))
         return {"inputSettings": {"device_id": self.devices[name]}}
 
+    def wait(self) -> None:
+        """The time until the next look passes."""
+        self.captures.turn(self.now)
+        due = self.captures.due()
+        if due is not None:
+            assert due <= self.now + LOOK_S
+            self.now = due
+            self.captures.turn(self.now)
+
+    def wait_long(self) -> None:
+        for _ in range(5):
+            self.wait()
+
+    @property
+    def hears(self) -> bool | None:
+        value: bool | None = self.captures.status()["hears"]
+        return value
+
+    def said(self) -> list[str]:
+        """What was told since the last call."""
+        said = [
+            {True: "hears", False: "hears not"}[event.hears]
+            if isinstance(event, ObsHears)
+            else f"{event.code}: {event.hint}"
+            for event in self.events
+            if isinstance(event, ObsHears | Trouble)
+        ]
+        self.events.clear()
+        return said
+
 
 def test_each_making_of_the_microphone_opens_its_captures_once() -> None:
     obs = Obs()
-    captures = Captures({"main": "koed_mic"}, obs)
+    captures = obs.captures
     captures.connected()
     assert obs.told == [], "koed is not ready: there may be no microphone yet"
-    captures.hear(StateChanged(state="ready"))
+    captures.hear(READY)
     there_and_back = [
         (name, told) for name in ("koed voice", "half") for told in ("koed_mic.away", "koed_mic")
     ]
@@ -57,9 +103,142 @@ def test_each_making_of_the_microphone_opens_its_captures_once() -> None:
     captures.hear(DeviceBack(output="another", device="x"))
     assert obs.told == there_and_back
     obs.there = False
-    captures.hear(DeviceBack(output="main", device="x"))
+    captures.hear(BACK)
     obs.there = True
     captures.connected()
     assert obs.told == 2 * there_and_back, "not before OBS is there"
     assert obs.devices == {"mine": "headset", "koed voice": "koed_mic", "half": "koed_mic"}
-    assert captures.status() == {"reopened": 4}
+    assert captures.status() == {"reopened": 4, "hears": True}
+    assert obs.said() == ["hears"]
+
+
+def test_an_obs_that_lost_its_sound_server_is_told_once_and_so_is_its_cure() -> None:
+    obs = Obs()
+    obs.captures.hear(READY)
+    assert (obs.hears, obs.said()) == (True, ["hears"])
+    obs.captures.hear(DeviceLost(output="main", code="gone", message=""))
+    assert obs.hears is None, "nobody knows"
+    obs.listed, obs.told = [], []
+    obs.captures.hear(BACK)
+    assert (obs.hears, obs.said()) == (None, []), "one look is none"
+    obs.wait_long()
+    assert obs.hears is False
+    lost, trouble = obs.said()
+    assert lost == "hears not"
+    assert trouble.startswith("obs_deaf: ")
+    assert "scene collection" in trouble
+    obs.captures.hear(BACK)
+    obs.wait_long()
+    assert (obs.hears, obs.said(), obs.told) == (False, [], [])
+    obs.listed = ["koed_mic"]
+    obs.captures.connected()  # the scene collection was changed
+    assert (obs.hears, obs.said()) == (True, ["hears"])
+    assert len(obs.told) == 4, "now they are opened"
+    obs.captures.turn(obs.now)
+    obs.wait_long()
+    assert obs.captures.due() is None, "all is well: nothing is looked for"
+
+
+def test_a_microphone_that_goes_while_it_is_looked_for_is_no_deafness() -> None:
+    obs = Obs()
+    obs.listed = ["headset"]
+    obs.captures.hear(READY)
+    obs.listed.append("koed_mic")
+    obs.wait()
+    assert (obs.hears, obs.said(), len(obs.told)) == (True, ["hears"], 4)
+
+
+def test_an_obs_with_another_sound_server_gets_another_cure() -> None:
+    obs = Obs()
+    obs.listed = ["default", "headset"]
+    obs.captures.hear(READY)
+    obs.wait_long()
+    _, trouble = obs.said()
+    assert obs.hears is False
+    assert "same sound server" in trouble
+
+
+def test_nothing_is_said_of_an_obs_without_a_capture_of_ours_or_none_at_all() -> None:
+    obs = Obs()
+    obs.devices, obs.listed = {"mine": "headset"}, []
+    obs.captures.hear(READY)
+    obs.wait_long()
+    assert (obs.hears, obs.said()) == (None, [])
+    obs.devices["koed voice"], obs.listed = "koed_mic", ["koed_mic"]
+    obs.captures.moved()
+    obs.wait()
+    assert (obs.hears, obs.said()) == (True, ["hears"])
+    obs.captures.hear(ObsDown(code="obs_gone", message=""))
+    assert obs.hears is None
+
+
+# --- a real OBS and a real sound server --------------------------------------------------------
+
+
+def status(daemon: Rig) -> dict[str, Any]:
+    told: dict[str, Any] = daemon.client.status()["companions"]["obs"]["captures"]
+    return told
+
+
+def records(sound: SoundServer) -> bool:
+    """Somebody but the server itself has a stream from the microphone."""
+    sources = [
+        line.split("\t")[0]
+        for line in sound.pactl("list", "short", "sources").splitlines()
+        if "\tkoed_mic\t" in line
+    ]
+    outputs = sound.pactl("list", "short", "source-outputs").splitlines()
+    return any(line.split("\t")[1] in sources for line in outputs)
+
+
+def other_collection_and_back(link: Link) -> None:
+    """What a streamer is told to do."""
+    before = link.call("GetSceneCollectionList")["currentSceneCollectionName"]
+    link.call("CreateSceneCollection", sceneCollectionName="elsewhere")
+    for name in ("elsewhere", before):
+        wait_for(lambda name=name: _switched(link, name), what=f"the collection is {name}")
+
+
+def _switched(link: Link, collection: str) -> bool:
+    with contextlib.suppress(Refused):  # it is still changing
+        told = link.call("GetSceneCollectionList")["currentSceneCollectionName"]
+        if told == collection:
+            return True
+        link.call("SetCurrentSceneCollection", sceneCollectionName=collection)
+    return False
+
+
+def test_obs_is_said_to_hear_again_only_when_it_does() -> None:
+    """The microphone is made anew, which koed mends, and the whole server, which it cannot."""
+    with PulseServer() as sound, ObsStudio(sound.env) as obs, obs.link() as link:
+        obs.scenes(link, "Talk")
+        link.call(
+            "CreateInput", sceneName="Talk", inputName="koed voice",
+            inputKind="pulse_input_capture", inputSettings={"device_id": "koed_mic"},
+        )  # fmt: skip
+        config = {"voice": "low", "audio": {"device": "pulse"}, "obs": obs.config()}
+        environ = sound.env | obs.koed_environ()
+        with rig(config, {"low": LOW}, environ=environ) as daemon:
+            daemon.wait_ready()
+            wait_for(lambda: status(daemon)["hears"], what="OBS hears koed")
+            with contextlib.closing(daemon.watch("obs.", "trouble", "device.")) as watch:
+                told = Follower(watch)
+                before = status(daemon)["reopened"]
+                sound.unload("koed")
+                told.next("device.back")
+                wait_for(lambda: status(daemon)["reopened"] > before, what="it is opened again")
+                wait_for(lambda: records(sound), what="OBS records it again")
+                assert told.seen("trouble", "obs.hears") == []
+
+                sound.kill()
+                sound.start()
+                trouble = told.next("trouble")
+                assert trouble.code == "obs_deaf"
+                assert "koed voice" in trouble.message
+                assert not records(sound), "so it is"
+                assert status(daemon)["hears"] is False
+                other_collection_and_back(link)
+                told.next("obs.hears", hears=True)
+                wait_for(lambda: records(sound), what="the cure helps")
+                assert [event.hears for event in told.seen("obs.hears")] == [False, True]
+                assert len(told.seen("trouble")) == 1

@@ -157,6 +157,7 @@ def test_set_up_twice_remove_and_nothing_else_changed(
     code, said = koed_obs(*every, capsys=capsys, config=path)
     assert (code, said["done"]) == (0, 0), "all is there already"
     assert setup.look(link) == made
+    assert said["deaf"] == ["koed voice"], "it was so already"
 
     code, said = koed_obs("--remove", "--yes", capsys=capsys, config=path)
     assert (code, said["done"]) == (0, 2)

@@ -12,6 +12,7 @@ from typing import Any
 from koed.config import Config
 from koed.errors import KoedError
 from koed.obs import preview, setup
+from koed.obs.captures import NO_SERVER
 from koed.obs.link import Link
 from koed.obs.password import password
 
@@ -108,14 +109,14 @@ def _end(
     """Exit code, and the JSON of it all."""
     changes = [step for step in steps if step.changes]
     good = len(done) == len(changes) and not any(step.action == "cannot" for step in steps)
-    deaf = [] if args.remove or not good else _deaf(obs, steps)
-    for name in deaf:
-        _say(args, f"{name!r} hears nothing yet: its device appears as soon as koed runs")
+    deaf = {} if args.remove or not good else _deaf(obs, steps)
+    for name, why in deaf.items():
+        _say(args, f"{name!r} hears nothing yet: {why}")
     if args.json:
         report: dict[str, Any] = {
             "steps": [_plain(step) for step in steps],
             "done": len(done),
-            "deaf": deaf,
+            "deaf": list(deaf),
             "good": good,
         }
         print(json.dumps(report, ensure_ascii=False))
@@ -123,14 +124,21 @@ def _end(
     return 0 if good or (args.dry_run and not refused) else 1
 
 
-def _deaf(obs: Link, steps: Sequence[setup.Step]) -> list[str]:
-    """Audio captures whose microphone is not there at this moment."""
-    names = {
-        step.wish.name
+def _deaf(obs: Link, steps: Sequence[setup.Step]) -> dict[str, str]:
+    """Audio captures whose microphone is not there at this moment, and what is said of them."""
+    wishes = {
+        (step.name if step.action == "keep" else step.wish.name): step.wish
         for step in steps
-        if step.wish and step.wish.device and step.action in ("create", "adjust", "rename")
+        if step.wish and step.wish.device
     }
-    return [name for name in sorted(names) if not setup.listed(obs, name)]
+    found = {}
+    for name, wish in sorted(wishes.items()):
+        devices = setup.devices(obs, name)
+        if not devices:
+            found[name] = "; ".join(NO_SERVER)
+        elif wish.device not in devices:
+            found[name] = "its device appears as soon as koed runs"
+    return found
 
 
 def _plain(step: setup.Step) -> dict[str, str]:

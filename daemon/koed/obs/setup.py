@@ -166,7 +166,7 @@ def _plan_one(studio: Studio, wish: Wish, scenes: list[str]) -> Iterator[Step]:
         else:
             yield Step("rename", made.name, f"becomes {wish.name!r}", wish=wish)
     if all(made.name in studio.items[scene] for scene in scenes):
-        yield Step("keep", made.name, f"the {wish.noun} is there")
+        yield Step("keep", made.name, f"the {wish.noun} is there", wish=wish)
     for scene in scenes:
         if made.name not in studio.items[scene]:
             yield Step("place", wish.name, f"the {wish.noun}, into the scene", scene, wish)
@@ -176,7 +176,8 @@ def _plan_new(studio: Studio, wish: Wish, scenes: list[str]) -> Iterator[Step]:
     """It was not made yet: perhaps the user has one, perhaps the name is taken."""
     own = _users_own(studio, wish)
     if own is not None:
-        yield Step("keep", own.name, f"your own {wish.noun} is used, and left as it is")
+        text = f"your own {wish.noun} is used, and left as it is"
+        yield Step("keep", own.name, text, wish=wish)
         return
     if wish.name in studio.items or studio.named(wish.name):
         there = studio.named(wish.name)
@@ -324,11 +325,10 @@ _DO: dict[str, Callable[[Caller, Step], None]] = {
 }
 
 
-def listed(obs: Caller, capture: str) -> bool:
-    """Whether the device of an audio capture is there at this moment."""
-    settings = obs.call("GetInputSettings", inputName=capture)["inputSettings"]
+def devices(obs: Caller, capture: str) -> list[str]:
+    """What OBS would let a user choose for an audio capture. Empty: it has no sound server (any
+    more)."""
     offered = obs.call(
         "GetInputPropertiesListPropertyItems", inputName=capture, propertyName="device_id"
     )
-    devices = {item["itemValue"] for item in offered["propertyItems"]}
-    return settings.get("device_id") in devices
+    return [str(item["itemValue"]) for item in offered["propertyItems"]]

@@ -21,7 +21,7 @@ def companion(
     session = Session(obs.host, obs.port, lambda: password(config), wake, obs.at == "start")
     prompter = Prompter(obs, session)
     microphones = {name: output.microphone for name, output in config.outputs.items()}
-    captures = Captures(microphones, session)
+    captures = Captures(microphones, session, bus.publish)
     bus.listen(prompter.hear)
     bus.listen(captures.hear)
     parts: dict[str, Part] = {"captions": prompter, "captures": captures}
