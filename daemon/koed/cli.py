@@ -199,8 +199,12 @@ def obs(args: argparse.Namespace) -> int:
 
 def worker(args: argparse.Namespace) -> int:
     """Serve an engine to a koed on another machine."""
+    from koed import config
+    from koed import keys as curve
     from koed.engine import worker as engine_worker
 
+    if args.keys is None:
+        args.keys = curve.of_worker(config.resolve(config.load(args.config), "server.keys"))
     return engine_worker.serve(args)
 
 
@@ -360,7 +364,9 @@ def _obs_arguments(sub: argparse.ArgumentParser) -> None:
 def _worker_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--listen", required=True, metavar="tcp://ADDRESS:PORT")
     sub.add_argument("--engine", default="embedded", metavar="NAME")
-    sub.add_argument("--keys", type=Path, default=Path("keys"), metavar="FOLDER")
+    sub.add_argument(
+        "--keys", type=Path, metavar="FOLDER", help="of whom it admits; else where koed keys writes"
+    )
 
 
 def _complain(args: argparse.Namespace, error: KoedError) -> None:

@@ -97,6 +97,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.stem for path in (folder / "clients").glob("*.key"))
 
 
+def of_worker(folder: Path) -> Path:
+    """The folder of a worker that was told none: the one where `koed keys` writes, unless there
+    is one of older days, when a worker read ``keys`` where it was started."""
+    old = Path("keys")
+    return old.resolve() if names(old) else folder
+
+
 def admitted(folder: Path) -> dict[str, str]:
     """Name -> public key of every admitted client; raises `KoedError` ``bad_keys``."""
     files = {name: folder / "clients" / f"{name}.key" for name in names(folder)}
@@ -146,10 +153,13 @@ def command(folder: Path, args: argparse.Namespace) -> int:
         print(json.dumps({"name": made.name, "file": str(made.secret_path)} | found))
         return 0
     print(
-        f"# {made.name} is admitted after `koe reload`. Carry this file to it, and to nobody else:"
+        f"# {made.name} is admitted after `koe reload`, by a worker at once."
+        " Carry this file to it, and to nobody else:"
     )
     print(f"#   {made.secret_path}")
-    print(f"# there: koe --endpoint tcp://THIS-MACHINE:PORT --keys {made.secret_path.name} status")
+    file = made.secret_path.name
+    print(f"# there: koe --endpoint tcp://THIS-MACHINE:PORT --keys {file} status")
+    print(f'# or in a profile: engine: {{remote: "tcp://THIS-MACHINE:PORT", key: {file}}}')
     print("\n".join(f'{key} = "{value}"' for key, value in found.items()))
     return 0
 

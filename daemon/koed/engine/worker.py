@@ -40,6 +40,8 @@ SWITCH_INTERVAL_S = 0.0005
 """An engine that computes in Python must not hold back the I/O thread for Python's usual 5 ms."""
 STUCK_S = 10.0
 """A listening worker starts over after so long in one chunk: no stage can kill it."""
+STRANGERS = 16
+"""Of so many machines that are not admitted it is said so."""
 EXIT_UNUSABLE = 3
 """The engine or the socket cannot be had; the last line on stderr says why."""
 EXIT_LOST = 71
@@ -302,15 +304,40 @@ def _start_over() -> None:
 
 def _gate(context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> Gate:
     """Raises `KoedError` as `koed.keys.server_pair`."""
+    gate = Gate(context, keys.server_pair(folder), _Door(folder).admits)
+    names = keys.names(folder)
+    if names:
+        log.info("admitted: %s (keys in %s)", ", ".join(names), folder)
+    else:
+        log.warning(
+            "nobody is admitted, as there is no client's key in %s: `koed keys new streaming-pc`"
+            " makes one (if it says that it lies elsewhere: --keys); no restart is needed",
+            folder,
+        )
+    return gate
 
-    def admits(key: str) -> bool:
+
+class _Door:
+    """Who comes in; says of each machine that does not, but not of more than `STRANGERS`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._told: set[str] = set()
+
+    def admits(self, key: str) -> bool:
         try:
-            return key in keys.admitted(folder).values()
+            known = key in keys.admitted(self._folder).values()
         except KoedError as error:
             log.warning("nobody is let in: %s", error)
             return False
-
-    return Gate(context, keys.server_pair(folder), admits)
+        if not known and key not in self._told and len(self._told) < STRANGERS:
+            self._told.add(key)
+            log.warning(
+                "a machine is not let in, as no file in %s has its key %s:"
+                " `koed keys list` shows whose do",
+                self._folder / "clients", key,
+            )  # fmt: skip
+        return known
 
 
 def _socket(
