@@ -106,6 +106,7 @@ TABLE = {
     "koed.logs": May(VALUES),
     "koed.metrics": May(VALUES, "prometheus_client"),
     "koed.notify": May(),
+    "koed.quiet": May(),
     "koed.runtime": May(VALUES),
     "koed.transcript": May(VALUES),
     "koed.gate": May(third="zmq"),
@@ -140,6 +141,7 @@ TABLE = {
     "koed.audio.virtual": May("koed.errors koed.audio"),
     # engines: the stage's side and the worker's
     "koed.engine": May("koed.engine koed.errors koed.events koed.config", "numpy msgpack zmq"),
+    "koed.engine.registry": May("koed.engine koed.errors koed.quiet"),
     "koed.engine.base": May(third="numpy msgpack"),
     "koed.engine.porter": May("koed.engine koed.errors koed.gate", "zmq"),
     "koed.engine.worker": May("koed.engine koed.errors koed.gate koed.keys", "numpy zmq"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import koed
 from koe.protocol import runtime_dir
+from koed import quiet
 from koed.errors import ConfigError, KoedError
 
 if TYPE_CHECKING:
@@ -379,6 +380,7 @@ def _complain(args: argparse.Namespace, error: KoedError) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
+    quiet.keep(os.environ, fetching=args.function is models)
     try:
         return int(args.function(args))
     except KoedError as error:

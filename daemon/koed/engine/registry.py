@@ -6,6 +6,7 @@ import difflib
 import importlib
 import os
 
+from koed import quiet
 from koed.engine.base import Engine
 from koed.errors import EngineError
 
@@ -23,6 +24,7 @@ on the machine that made them three to ten times slower."""
 
 def set_environment(name: str) -> None:
     """Before any of the libraries of this engine is loaded."""
+    quiet.keep(os.environ)
     for variable, value in ENVIRONMENT.get(name, {}).items():
         os.environ.setdefault(variable, value)
 
