@@ -79,7 +79,7 @@ TABLE = {
     "koe.hotkeys.bindings": May(),
     "koe.hotkeys.machine": May("koe.hotkeys.bindings"),
     "koe.hotkeys.file": May("koe.hotkeys.bindings koe.link", "yaml"),
-    "koe.hotkeys.keynames": May(third="xcffib"),
+    "koe.hotkeys.keynames": May("koe.hotkeys.bindings", "xcffib"),
     "koe.hotkeys.loop": May("koe", "zmq"),
     "koe.hotkeys.post": May("koe", "zmq"),
     "koe.hotkeys.selection": May(third="xcffib"),

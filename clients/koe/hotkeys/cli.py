@@ -99,16 +99,21 @@ def _check(args: Namespace, settings: Any) -> int:
     from koe.show import plain
 
     unusable: dict[int, Unusable] = {}
+    bound: set[int] = set()
+    """By the `koe hotkeys` that is running: as it should be."""
     display = ""
     try:
         keyboard = Keyboard(args.display)
-        unusable = {one.index: one for one in keyboard.grab(settings.bindings)}
+        found = {one.index: one for one in keyboard.grab(settings.bindings)}
+        bound = {index for index, one in found.items() if one.code == "taken_by_koe"}
+        unusable = {index: one for index, one in found.items() if index not in bound}
         keyboard.close()
     except Refused as error:
         display = f"{error.message}; {error.hint}"
     for index, binding in enumerate(settings.bindings):
         one = unusable.get(index)
         state = "not tried" if display else one.what if one else "ok"
+        state = "ok: bound by the koe hotkeys that is running" if index in bound else state
         if getattr(args, "json", False):
             row = {"key": str(binding.combo), "action": str(binding.action), "how": binding.how,
                    "line": binding.line, "state": state,

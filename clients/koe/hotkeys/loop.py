@@ -23,6 +23,7 @@ from koe.hotkeys.x11 import HELD_S, Keyboard, Unusable
 from koe.link import Refused
 
 LOOK_S = 0.5
+TAKEN = ("taken", "taken_by_koe")
 RETRY_S = 3.0
 """How often a key is tried again that another program has."""
 ABSENT_S = 1.0
@@ -98,6 +99,7 @@ class Loop:
 
     def _grab(self) -> None:
         self._unusable = self._keyboard.grab(self._settings.bindings)
+        self._keyboard.announce()
         self._retry_at = time.monotonic() + RETRY_S
         bound = len(self._settings.bindings) - len(self._unusable)
         self._tell.ready(bound, len(self._settings.bindings))
@@ -131,9 +133,10 @@ class Loop:
             self._tell.problem("clipboard_silent", "the program with the clipboard does not answer")
         if now >= self._retry_at:
             self._retry_at = now + RETRY_S
-            taken = [one for one in self._unusable if one.code == "taken"]
+            taken = [one for one in self._unusable if one.code in TAKEN]
             if taken:
                 left = self._keyboard.grab_again([one.index for one in taken])
+                self._keyboard.announce()
                 for one in taken:
                     if one.index not in {other.index for other in left}:
                         self._unusable.remove(one)

@@ -21,6 +21,11 @@ from koe.hotkeys.bindings import Binding
 from koe.hotkeys.keynames import Layout, keysym, modifier_bits
 from koe.link import Refused
 
+ANNOUNCED = "_KOE_HOTKEYS"
+"""A selection that the running `koe hotkeys` owns, and the property of its window with the keys
+that it has: pairs of keycode and modifiers."""
+MAX_ANNOUNCED = 4096
+ALL_LAYOUTS = frozenset(range(4))
 HELD_S = 0.01
 """How often a key that is down is looked at."""
 
@@ -39,7 +44,8 @@ class Unusable:
 
     index: int
     code: str
-    """``taken``, ``no_such_key``, ``needs_shift``, ``no_modifier``."""
+    """``taken``, ``taken_by_koe``, ``twice``, ``no_such_key``, ``needs_shift``, ``needs_altgr``,
+    ``no_modifier``."""
     what: str
     hint: str = ""
 
@@ -51,6 +57,8 @@ class _Grab:
     """Keycode."""
     mask: int
     """Modifiers, without the locks."""
+    layouts: frozenset[int]
+    """Those of the keyboard in which this key is meant."""
 
 
 class Keyboard:
@@ -76,6 +84,8 @@ class Keyboard:
                 "start koe hotkeys in the desktop session, or set DISPLAY",
             ) from error
         self._roots = [screen.root for screen in self._setup.roots]
+        self._window = 0
+        """Ours, where the keys are announced; 0 = they are not."""
 
     # --- for the loop ------------------------------------------------------------------------
 
@@ -135,18 +145,47 @@ class Keyboard:
         found = self._places(index, binding)
         if isinstance(found, Unusable):
             return found
+        same = self._same(found)
+        if same is not None:
+            what = f"this is the same key as {self._bindings[same].combo}"
+            return Unusable(index, "twice", what, "take one of the two out")
         for grab in found:
             if not self._grab(grab):
+                kept = {(own.code, own.mask) for own in self._grabs}
                 for other in found:
-                    self._ungrab(other)
-                return Unusable(
-                    index,
-                    "taken",
-                    "another program has this key",
-                    "choose another one, or free it there (desktop shortcuts, an overlay)",
-                )
+                    if (other.code, other.mask) not in kept:
+                        self._ungrab(other)
+                return self._taken(index, grab)
         self._grabs += found
         return None
+
+    def _same(self, places: list[_Grab]) -> int | None:
+        """The binding that has all these keys already, under another name; or None."""
+
+        def has(grabs: list[_Grab], place: _Grab) -> bool:
+            alike = (g for g in grabs if (g.code, g.mask) == (place.code, place.mask))
+            return any(grab.layouts & place.layouts for grab in alike)
+
+        for index in dict.fromkeys(grab.index for grab in self._grabs):
+            grabs = [grab for grab in self._grabs if grab.index == index]
+            if all(has(grabs, place) for place in places):
+                return index
+        return None
+
+    def _taken(self, index: int, grab: _Grab) -> Unusable:
+        if (grab.code, grab.mask) in self._announced():
+            return Unusable(
+                index,
+                "taken_by_koe",
+                "the koe hotkeys that is running has this key",
+                "it works there; end that one to have it here",
+            )
+        return Unusable(
+            index,
+            "taken",
+            "another program has this key",
+            "choose another one, or free it there (desktop shortcuts, an overlay)",
+        )
 
     def _places(self, index: int, binding: Binding) -> list[_Grab] | Unusable:
         """Keycodes and modifiers of a binding on this keyboard."""
@@ -161,19 +200,16 @@ class Keyboard:
             code = int(key.removeprefix("code:"))
             if not self._setup.min_keycode <= code <= self._setup.max_keycode:
                 return Unusable(index, "no_such_key", f"there is no key {key}", "xev tells codes")
-            return [_Grab(index, code, mask)]
+            return [_Grab(index, code, mask, ALL_LAYOUTS)]
         symbol = keysym(key)
         if symbol is None:
             return Unusable(
                 index, "no_such_key", f"X knows no key {key!r}", "xev tells the name of a key"
             )
-        codes = layout.codes(symbol)
-        if not codes and layout.shifted(symbol):
-            hint = f"write it as {layout.shifted(symbol)}"
-            return Unusable(index, "needs_shift", f"{key} is not a key of its own here", hint)
-        if not codes:
-            return Unusable(index, "no_such_key", f"no key of this keyboard gives {key}")
-        return [_Grab(index, code, mask) for code in codes]
+        places = layout.places(symbol)
+        if not places:
+            return Unusable(index, *layout.advice(binding.combo, symbol))
+        return [_Grab(index, code, mask, layouts) for code, layouts in places.items()]
 
     def _grab(self, grab: _Grab) -> bool:
         """On every screen, with every state of the locks. False = somebody else has it."""
@@ -200,6 +236,48 @@ class Keyboard:
             for locks in self._layout.locks:
                 self._connection.core.UngrabKey(grab.code, root, grab.mask | locks)
 
+    # --- what others should know -------------------------------------------------------------
+
+    def announce(self) -> None:
+        """Let another `koe hotkeys` on this screen know which keys are ours. Only one can: while it
+        runs, nobody else is heard."""
+        with self._watching():
+            core, atom = self._connection.core, self._atom()
+            owner = core.GetSelectionOwner(atom).reply().owner
+            if not self._window:
+                self._window = self._connection.generate_id()
+                core.CreateWindow(
+                    0, self._window, self.root, 0, 0, 1, 1, 0,
+                    self._x.xproto.WindowClass.InputOnly, 0, 0, [],
+                )  # fmt: skip
+            pairs = [number for grab in self._grabs for number in (grab.code, grab.mask)]
+            core.ChangeProperty(
+                self._x.xproto.PropMode.Replace, self._window, atom,
+                self._x.xproto.Atom.CARDINAL, 32, len(pairs), pairs,
+            )  # fmt: skip
+            if owner == 0:
+                core.SetSelectionOwner(self._window, atom, self._x.CurrentTime)
+            self._connection.flush()
+
+    def _announced(self) -> set[tuple[int, int]]:
+        """Keycodes and modifiers that another `koe hotkeys` has."""
+        core, atom = self._connection.core, self._atom()
+        owner = core.GetSelectionOwner(atom).reply().owner
+        if owner in (0, self._window):
+            return set()
+        try:
+            told = core.GetProperty(
+                False, owner, atom, self._x.xproto.Atom.CARDINAL, 0, MAX_ANNOUNCED
+            ).reply()
+        except self._x.ProtocolException:  # it has just ended
+            return set()
+        numbers = told.value.to_atoms()
+        return set(zip(numbers[::2], numbers[1::2], strict=False))
+
+    def _atom(self) -> int:
+        name = ANNOUNCED
+        return int(self._connection.core.InternAtom(False, len(name), name).reply().atom)
+
     def _read_layout(self) -> Layout:
         first = self._setup.min_keycode
         core = self._connection.core
@@ -211,7 +289,15 @@ class Keyboard:
         codes = list(bits.keycodes)
         rows = {code: plain.row(code) for code in codes if code}
         modifiers = modifier_bits(codes, bits.keycodes_per_modifier, rows)
-        return Layout(first, per, plain.keysyms, modifiers)
+        return Layout(first, per, plain.keysyms, modifiers, self._layouts())
+
+    def _layouts(self) -> int:
+        """How many the keyboard can be switched to, as setxkbmap and desktops write it down."""
+        core, name = self._connection.core, "_XKB_RULES_NAMES"
+        atom = core.InternAtom(False, len(name), name).reply().atom
+        told = core.GetProperty(False, self.root, atom, self._x.xproto.Atom.STRING, 0, 256).reply()
+        rules = bytes(told.value.buf()).split(b"\0")  # rules, model, layouts, variants, options
+        return 1 + rules[2].count(b",") if len(rules) > 2 else 1
 
     # --- events ------------------------------------------------------------------------------
 
@@ -237,11 +323,13 @@ class Keyboard:
             self._connection.flush()
         assert self._layout is not None, "no key comes before it is taken"
         mask = event.state & 0xFF & ~max(self._layout.locks)
-        for grab in self._grabs:
-            if (grab.code, grab.mask) == (event.detail, mask) and grab.index not in self._down:
-                self._down[grab.index] = grab.code
-                return [Key(grab.index, True)]
-        return []
+        layout = event.state >> 13 & 3
+        meant = [grab for grab in self._grabs if (grab.code, grab.mask) == (event.detail, mask)]
+        meant.sort(key=lambda grab: layout not in grab.layouts)
+        if not meant or meant[0].index in self._down:
+            return []
+        self._down[meant[0].index] = meant[0].code
+        return [Key(meant[0].index, True)]
 
     def released(self) -> list[Key]:
         """The keys that have gone up since the last look."""
