@@ -3,6 +3,7 @@
 # bot gets from pip must work with pyzmq and msgpack alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/pip.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -29,7 +30,10 @@ PYTHON
 echo "== the thin client"
 python3=$(readlink -f .venv/bin/python)
 "$python3" -m venv "$work/venv"
-"$work/venv/bin/python" -m pip --disable-pip-version-check -q install -c constraints.txt "$wheel"
+if ! run_pip "$work/venv/bin/python" -q install -c constraints.txt "$wheel"; then
+  say_unreached echo >&2
+  exit 1
+fi
 cd "$work" # not the checkout: only what was installed is found
 venv/bin/koe --help >/dev/null
 venv/bin/python - <<'PYTHON'

@@ -7,6 +7,7 @@
 # files that are used, not by name, so that any distribution that has them will do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/pip.sh
 . scripts/system.sh
 . scripts/venv.sh
 
@@ -29,7 +30,8 @@ step() {
     say "    done in $((SECONDS - start)) s"
     return 0
   fi
-  tail -n 15 "$log" | sed 's/^/    | /' >&2
+  # Where pip reaches nothing, its last lines are about something else.
+  [ "$1" = pip_install ] && offline || tail -n 15 "$log" | sed 's/^/    | /' >&2
   say "    failed after $((SECONDS - start)) s; the whole output is in $log"
   return 1
 }

@@ -82,15 +82,20 @@ install_project() {
   [ -f "$note" ] && [ "$(<"$note")" = "$fingerprint" ] && return 0
   rm -f "$note"
   step "installing koed[$extras] into .venv (a minute or less the first time)" pip_install "$extras" ||
-    fail "pip could not install koed. No network? Otherwise see the lines above."
+    fail_pip
   printf '%s' "$fingerprint" >"$note"
 }
 
 pip_install() {
-  local pip=(.venv/bin/python -m pip --disable-pip-version-check)
   # The build tools have exact versions too, so nothing is built in an environment of its own.
-  "${pip[@]}" install -c constraints.txt hatchling setuptools wheel &&
-    "${pip[@]}" install -c constraints.txt --no-build-isolation -e ".[$1]"
+  run_pip .venv/bin/python install -c constraints.txt hatchling setuptools wheel &&
+    run_pip .venv/bin/python install -c constraints.txt --no-build-isolation -e ".[$1]"
+}
+
+fail_pip() {
+  say_unreached say
+  offline && fail "the set-up ends here"
+  fail "pip could not install koed; see the lines above"
 }
 
 # zeromq.js for the test of the README's JavaScript example.

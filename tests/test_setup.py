@@ -9,16 +9,17 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.rigs import wait_for
+from tests.rigs import free_port, wait_for
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TOOLS = "bash cat dirname env flock grep ln mkdir rm sed sha256sum tail touch"
+TOOLS = "bash cat dirname env flock grep ln mkdir rm sed sha256sum sort tail touch"
 
 
 class Machine:
@@ -332,6 +333,70 @@ def test_pip_that_fails_is_shown_and_tried_again(machine: Machine) -> None:
     assert "no route to host" in said
     (machine.bin / "python3").write_text(whole)
     assert machine.setup()[0] == 0
+
+
+REFUSED = (
+    "2026-11-30T08:24:25,195 Could not fetch URL http://127.0.0.1:9/hatchling/: connection error:"
+    " HTTPConnectionPool(host='127.0.0.1', port=9): Max retries exceeded with url: /hatchling/"
+    " (Caused by NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object at"
+    " 0x7fe93c4dedd0>: Failed to establish a new connection: [Errno 111] Connection refused'))"
+    " - skipping"
+)
+MISLEADING = "ERROR: Cannot install hatchling because these package versions have conflicting"
+
+
+def test_without_an_index_it_says_so_and_not_what_pip_makes_of_it(machine: Machine) -> None:
+    machine.everything_there()
+    whole = (machine.bin / "python3").read_text()
+    stub = f"""*"pip "*"install -c"*)
+    echo "{REFUSED}" >>build/pip.log
+    [ -z "$KOED_TEST_ANSWERS" ] ||
+      echo "2026-11-30T08:24:26,000 Fetched page https://pypi.org/simple/x/" >>build/pip.log
+    echo "{MISLEADING}"; exit 1 ;;\n"""
+    (machine.bin / "python3").write_text(
+        whole.replace('  *"pip "*"-e ."*)\n', f'  {stub}  *"pip "*"-e ."*)\n')
+    )
+    code, said = machine.setup()
+    assert code == 1
+    assert "http://127.0.0.1:9: Connection refused" in said
+    assert "the set-up ends here" in said
+    assert "PIP_INDEX_URL" in said
+    assert "conflicting" not in said
+    code, said = machine.setup(KOED_TEST_ANSWERS="1")  # one of two: it may be the reason, or not
+    assert code == 1
+    assert "http://127.0.0.1:9: Connection refused" in said
+    assert "conflicting" in said
+    assert "the set-up ends here" not in said
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"PIP_INDEX_URL": "http://me:secret@127.0.0.1:{port}/simple"}, "Connection refused"),
+        ({"https_proxy": "http://127.0.0.1:{port}"}, "its proxy: Connection refused"),
+        ({"PIP_INDEX_URL": "http://index.example/simple"}, "it is no https, and not asked"),
+    ],
+)
+def test_what_a_real_pip_reaches_is_read_from_its_log(
+    tmp_path: Path, environ: dict[str, str], said: str
+) -> None:
+    (tmp_path / "build").mkdir()
+    ours = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    nobody = free_port()
+    done = subprocess.run(
+        [
+            "bash", "-c", f'. "{REPOSITORY}/scripts/pip.sh"; '
+            'run_pip "$0" install --target here koed-wants==1 2>&1; say_unreached echo; offline',
+            sys.executable,
+        ],
+        env=ours
+        | {"HOME": str(tmp_path), "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
+        | {name: value.format(port=nobody) for name, value in environ.items()},
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    _, _, told = done.stdout.partition("pip could not reach:")
+    assert said in told
+    assert "secret" not in told
 
 
 # --- another system --------------------------------------------------------------------------
