@@ -61,8 +61,8 @@ need_for_tests() {
   need_command nodejs "the test that speaks the wire from JavaScript" node
   need_command npm "installs zeromq.js for that test" npm
   if pyaudio_is_built; then # else it was asked for already
-    need_command gcc "C compiler, for the test that steps the clock" gcc
-    need libc6-dev "C headers, for the test that steps the clock" /usr/include/stdio.h
+    need_command gcc "C compiler, for tests that step the clock and watch the network" gcc
+    need libc6-dev "C headers, for the same" /usr/include/stdio.h
   fi
   need_command chromium "a browser, to play the hostile web page" chromium
   need_command xclip "has the clipboard that a hotkey speaks" xclip

@@ -121,7 +121,6 @@ def test_daemon_worker_and_commands_stay_at_home(home: Home) -> None:
         home.type(*KOE, "say", "--wait", "typed")
         home.type(*KOE, "status")
     home.type(*KOED, "render", "声", "--config", str(home.config), "-o", str(home.folder / "x.wav"))
-    home.type(*KOED, "voices", "--config", str(home.config))
     assert home.found() == []
 
 
