@@ -132,6 +132,7 @@ TABLE = {
     "koed.voices": May(VALUES + " koed.engine.base"),
     "koed.desk": May(f"{VALUES} {PLAYBACK} koed.server koed.audio.history"),
     "koed.engines": May(f"{VALUES} {PLAYBACK} koed.engine.base koed.engine.host", "numpy zmq"),
+    "koed.audible": May(VALUES + " koed.playback.voice_choice"),
     "koed.farewell": May("koed.playback koed.audio.output"),
     # sound
     "koed.audio": May(VALUES + " koed.metrics koed.engine.base koed.audio", "numpy soxr"),

@@ -76,6 +76,9 @@ class UtteranceFinished(Event):
     spoken_s: float = 0.0
     starved_s: float = 0.0
     """Seconds of silence that the listener heard because the engine was late."""
+    unheard: str = ""
+    """Why nobody heard it all the same, as far as koed can see: its device is muted or turned down
+    in the sound server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,8 @@ def _say(result: Mapping[str, Any]) -> Iterable[str]:
     text = f"line {result.get('utterance')}"
     if result.get("outcome"):
         yield f"{text} {result['outcome']}"
+        if result.get("unheard"):
+            yield f"but nobody heard it: {plain(result['unheard'])}"
         return
     if result.get("voice"):
         text += f" in voice {plain(result['voice'])}"
@@ -169,6 +171,19 @@ def _scalar(item: Any) -> Any:
     return "-" if item in (None, "", {}) else item
 
 
+def _status(result: Mapping[str, Any]) -> Iterable[str]:
+    """Whether koed is heard, before anything else."""
+    outputs = result.get("outputs") or {}
+    for name, output in outputs.items():
+        first = next(iter(output.get("obstacles") or ()), None)
+        if first is not None:
+            hint = f" ({plain(first['hint'])})" if first.get("hint") else ""
+            yield f"NOT HEARD on {plain(name)}: {plain(first['message'])}{hint}"
+        elif "obstacles" in output:
+            yield f"heard on {plain(name)} by {plain(_scalar(output.get('recorders')))}"
+    yield from _tree(result)
+
+
 def _chat(result: Mapping[str, Any]) -> Iterable[str]:
     verdict, utterance = plain(result.get("verdict")), result.get("utterance")
     if result.get("reason"):
@@ -181,7 +196,7 @@ REPLIES: dict[str, Callable[[Mapping[str, Any]], Iterable[str]]] = {
     "stop": _dropped, "clear": _dropped, "skip": _skip, "voice": _voice,
     "mode": _mode,    "voices": _voices, "queue": _queue, "cancel": _cancel, "reload": _reload,
     "pause": lambda _: ["paused"], "resume": lambda _: ["resumed"], "mute": lambda _: ["muted"],
-    "unmute": lambda _: ["unmuted"], "chat": _chat, "chat_delete": _cancel,
+    "unmute": lambda _: ["unmuted"], "status": _status, "chat": _chat, "chat_delete": _cancel,
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import zmq
 
 import koed
 from koe.protocol import PROTOCOL_VERSION, Event, Say, StateChanged, Trouble, WireError
-from koed import farewell, keys, metrics
+from koed import audible, farewell, keys, metrics
 from koed.audio.mixer import Mixer
 from koed.audio.output import Output, OutputSignal
 from koed.chat.counter import ChatCounter
@@ -69,6 +69,7 @@ class App:
         self.bus.listen(self._count)
         self.server = Server(runtime_dir, config.server, self.context)
         self.outputs = {name: self._output(name) for name in config.outputs}
+        self.audible = {name: audible.Watch(name) for name in config.outputs}
         outlets = {name: self._outlet(output) for name, output in self.outputs.items()}
         recorder = Recorder() if config.replay else None
         if recorder is not None:
@@ -141,7 +142,10 @@ class App:
 
     @staticmethod
     def _outlet(output: Output) -> Outlet:
-        return Outlet(output.mixer, output.heard_t, output.shut, lambda: output.playing)
+        return Outlet(
+            output.mixer, output.heard_t, output.shut, lambda: output.playing,
+            lambda: output.unheard,
+        )  # fmt: skip
 
     # --- life --------------------------------------------------------------------------------
 
@@ -225,11 +229,32 @@ class App:
             if now >= next_scan:
                 next_scan = now + SCAN_PROFILES_S
                 self._gauge(now)
+                self._look_who_hears()
                 self.book.refresh()
             if not self._ready:
                 self._become_ready()
             clocks = {n: (o.mixer.clock_frames, o.playing) for n, o in self.outputs.items()}
             self.watchdog.feed(time.monotonic(), clocks)
+
+    def _look_who_hears(self) -> None:
+        """Tell of each output when it begins to be heard, and when it stops to be."""
+        for name, watch in self.audible.items():
+            obstacles = self._obstacles(name)
+            self.counters.gauge("koed_audible", float(not obstacles), output=name)
+            if self._ready:
+                for event in watch.look(obstacles):
+                    self.bus.publish(event)
+
+    def _obstacles(self, name: str) -> list[KoedError]:
+        """What keeps people from hearing what is spoken there, the first that it meets first."""
+        obs = self.companions.get("obs")
+        captures = obs.status().get("captures") if obs is not None else None
+        return [
+            *audible.held(self.lineup.channels[name].held),
+            *audible.engine(self.lineup.voices, self.lineup.current_voice(name)),
+            *self.outputs[name].obstacles(),
+            *audible.obs(captures["hears"] if captures else None),
+        ]
 
     def _gauge(self, now: float) -> None:
         gauge = self.counters.gauge
@@ -374,15 +399,23 @@ class App:
     def _output_status(self, name: str) -> dict[str, Any]:
         channel, mixer = self.lineup.channels[name], self.outputs[name].mixer
         frames = mixer.clock_frames
-        return self.outputs[name].status() | {
-            "muted": channel.muted,
-            "paused": channel.paused,
-            "mode": channel.mode,
-            "held": channel.held,
-            "anchor": [frames, self.outputs[name].heard_t(frames)],
-            "rate_hz": mixer.rate_hz,
-            "starved_frames": mixer.starved_frames,
-        }
+        obstacles = [
+            {"code": error.code, "message": error.message, "hint": error.hint}
+            for error in self._obstacles(name)
+        ]
+        return (
+            {"obstacles": obstacles}
+            | self.outputs[name].status()
+            | {
+                "muted": channel.muted,
+                "paused": channel.paused,
+                "mode": channel.mode,
+                "held": channel.held,
+                "anchor": [frames, self.outputs[name].heard_t(frames)],
+                "rate_hz": mixer.rate_hz,
+                "starved_frames": mixer.starved_frames,
+            }
+        )
 
 
 def run(config: Config, runtime_dir: Path) -> int:

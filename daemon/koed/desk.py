@@ -206,6 +206,8 @@ class Desk:
         utterance: int = event.utterance  # type: ignore[attr-defined]
         reason = getattr(event, "reason", "") or getattr(event, "code", "")
         told = {"outcome": outcome, "reason": reason}
+        if getattr(event, "unheard", ""):
+            told["unheard"] = event.unheard  # type: ignore[attr-defined]
         if self._asked:
             self._ended[utterance] = told
         for asker, result in self._waiters.pop(utterance, ()):

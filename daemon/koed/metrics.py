@@ -53,6 +53,7 @@ METRICS: dict[str, Metric] = {
         ("output", "kind"),
     ),
     "koed_stuck": Metric("counter", "Times that an output stood still for no reason"),
+    "koed_audible": Metric("gauge", "1 while what is spoken can be heard", ("output",)),
     "koed_waiting_lines": Metric("gauge", "Lines in the queue"),
     "koed_speaking_lines": Metric("gauge", "Lines that sound"),
     "koed_worker_resident_bytes": Metric("gauge", "Memory of an engine worker", ("engine",)),

@@ -78,6 +78,7 @@ class Rig:
         self.now = 0.0
         self.positions = {n: (0, 0.0) for low in lanes.values() for n in (low, low + 1)}
         self.playing = True
+        self.unheard = ""
         self.lists: dict[int, tuple[Entry, ...]] = dict.fromkeys(self.positions, ())
         self.kept: dict[str, Set[int]] = {}
         self.jobs: dict[int, tuple[str, Job]] = {}
@@ -102,7 +103,7 @@ class Rig:
             Ear(
                 name, self.now + 0.1,
                 tuple((lane.number, *self.positions[lane.number]) for lane in channel.lanes),
-                self.playing,
+                self.playing, self.unheard,
             )
             for name, channel in self.lineup.channels.items()
         ]  # fmt: skip

@@ -426,3 +426,13 @@ def test_the_line_pause_is_the_one_of_the_configuration() -> None:
     rig = Rig()
     sounding(rig)
     assert rig.ends[1] == QueueConfig().line_pause_s
+
+
+def test_a_line_that_nobody_could_hear_says_so() -> None:
+    rig = Rig()
+    rig.say(1)
+    rig.make(1)
+    rig.start(1)
+    rig.unheard = "the sink is muted"
+    rig.end(1)
+    assert rig.last("utterance.finished").unheard == "the sink is muted"

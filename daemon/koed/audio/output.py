@@ -188,6 +188,11 @@ class Output:
             "message": str(self.error) if self.error is not None else "",
         }
 
+    @property
+    def unheard(self) -> str:
+        """Why nobody can hear what it plays; empty = somebody can."""
+        return self._volumes.unheard if self.playing else ""
+
     def obstacles(self) -> list[KoedError]:
         """What keeps its sound from being heard, the first that it meets first."""
         if self.error is not None:

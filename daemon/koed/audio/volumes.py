@@ -12,6 +12,8 @@ from koed.errors import KoedError
 
 LOW_PERCENT = 50
 """What is turned down below is told."""
+WHISPER_PERCENT = 15
+"""About -50 dB: below that nothing is heard."""
 FULL = 1.0
 LIFT = {
     "stream": "restart koed, which plays at full volume",
@@ -42,14 +44,24 @@ class Volumes:
                 self.by_part[part] = Volume(round(100 * item.volume.value_flat), muted)
                 self._names[part] = item.name
 
+    @property
+    def unheard(self) -> str:
+        """Why nobody can hear it; empty = it can be heard."""
+        for part, volume in self.by_part.items():
+            if volume.muted or volume.percent < WHISPER_PERCENT:
+                return self._say(part, volume)
+        return ""
+
+    def _say(self, part: str, volume: Volume) -> str:
+        how = "muted" if volume.muted else f"at {volume.percent} %"
+        return f"the {part} {self._names[part]!r} is {how} in the sound server"
+
     def obstacles(self) -> list[KoedError]:
         """What keeps the sound from who records it, the first that it meets first."""
         return [
             KoedError(
                 "muted_there" if volume.muted else "turned_down",
-                f"the {part} {self._names[part]!r} is "
-                + ("muted" if volume.muted else f"at {volume.percent} %")
-                + " in the sound server",
+                self._say(part, volume),
                 LIFT[part].format(name=self._names[part]),
             )
             for part, volume in self.by_part.items()

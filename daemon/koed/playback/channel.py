@@ -57,6 +57,8 @@ class Channel:
     """Gain of the lower lane, as it was told last."""
     playing: bool = True
     """A device takes its sound."""
+    unheard: str = ""
+    """Why nobody hears it all the same."""
     heard_t: float = 0.0
     """Monotonic time when what is rendered now reaches the ear."""
 

@@ -141,6 +141,8 @@ class Outlet:
     """Cuts off what has left the mixer and is not heard yet, or lets it pass again."""
     playing: Callable[[], bool] = lambda: True
     """Whether a device takes it."""
+    unheard: Callable[[], str] = lambda: ""
+    """Why nobody hears it all the same."""
 
 
 class VoiceBook(Protocol):
@@ -315,7 +317,7 @@ class Dispatch:
                 (lane.number, *outlet.mixer.position(lane.number)) for lane in channel.lanes
             )
             heard_t = outlet.heard_t(outlet.mixer.clock_frames)
-            ears.append(inputs.Ear(name, heard_t, positions, outlet.playing()))
+            ears.append(inputs.Ear(name, heard_t, positions, outlet.playing(), outlet.unheard()))
         return inputs.Moment(self._clock(), tuple(ears))
 
     # --- effects ------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ class Ear:
     """(lane, serial of the track that sounds or 0, seconds of it played)"""
     playing: bool = True
     """A device takes its sound."""
+    unheard: str = ""
+    """Why nobody hears it all the same."""
 
 
 @dataclass(frozen=True, slots=True)

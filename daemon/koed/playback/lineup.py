@@ -432,6 +432,7 @@ class Lineup:
             UtteranceFinished(
                 utterance=utterance.number, output=utterance.line.output,
                 spoken_s=utterance.spoken_s, starved_s=utterance.starved_s,
+                unheard=self.channels[utterance.line.output].unheard,
             )
         )  # fmt: skip
 

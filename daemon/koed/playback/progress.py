@@ -117,6 +117,7 @@ def set_positions(lineup: Lineup, ears: tuple[inputs.Ear, ...]) -> None:
     for ear in ears:
         channel = lineup.channels[ear.output]
         channel.heard_t, channel.playing = ear.heard_t, ear.playing
+        channel.unheard = ear.unheard
         lanes: dict[int, Lane] = {lane.number: lane for lane in channel.lanes}
         for number, serial, played_s in ear.positions:
             lanes[number].position = (serial, played_s)

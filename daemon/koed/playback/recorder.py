@@ -27,7 +27,7 @@ from koed.playback.queue import Line
 from koed.playback.takes import Piece, Take
 from koed.playback.voice_choice import Engine, Voice
 
-VERSION = 1
+VERSION = 2
 KEPT_S = 120.0
 HEAD_S = 10.0
 TICK_S = 0.25
@@ -117,7 +117,7 @@ class Recorder:
             return
         self._noted_at = moment.now
         taken, self._taken = self._taken, []
-        ears = [[e.output, e.heard_t, e.positions, e.playing] for e in moment.ears]
+        ears = [[e.output, e.heard_t, e.positions, e.playing, e.unheard] for e in moment.ears]
         entry: bytes = msgpack.packb([[moment.now, ears], plain(item), plain(taken)])
         self._entries.append(entry)
         self._size += len(entry)
@@ -205,8 +205,8 @@ def _moment(now: float, ears: list[Any]) -> inputs.Moment:
     return inputs.Moment(
         float(now),
         tuple(
-            inputs.Ear(output, heard_t, tuple(tuple(p) for p in positions), playing)
-            for output, heard_t, positions, playing in ears
+            inputs.Ear(output, heard_t, tuple(tuple(p) for p in positions), playing, unheard)
+            for output, heard_t, positions, playing, unheard in ears
         ),
     )
 

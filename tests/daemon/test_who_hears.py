@@ -1,0 +1,55 @@
+"""koed knows whether it is heard, on a real sound server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from koed.bench.rig import Rig, rig
+from tests.daemon import witness
+from tests.daemon.conftest import tone
+from tests.rigs import SoundServer, sound_server, wait_for
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SoundServer]:
+    with sound_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def daemon(server: SoundServer) -> Iterator[Rig]:
+    config = {"voice": "low", "audio": {"device": "pulse"}}
+    with rig(config, {"low": tone(400, char_ms=20)}, environ=server.env) as running:
+        running.wait_ready()
+        yield running
+
+
+def first(daemon: Rig) -> str:
+    """Code of where it stops; empty = it is heard."""
+    obstacles: list[dict[str, Any]] = daemon.client.status()["outputs"]["main"]["obstacles"]
+    return str(obstacles[0]["code"]) if obstacles else ""
+
+
+def test_where_it_stops_is_known_and_told(server: SoundServer, daemon: Rig) -> None:
+    watch = witness.watch(daemon)
+    wait_for(lambda: first(daemon) == "not_recorded", what="nobody records it")
+    server.record("koed_mic")
+    wait_for(lambda: first(daemon) == "", what="it is heard")
+    daemon.client.pause()
+    assert first(daemon) == "held_paused"
+    daemon.client.resume()
+    server.pactl("set-source-mute", "koed_mic", "1")
+    wait_for(lambda: first(daemon) == "muted_there", what="it is muted")
+    wait_for(lambda: witness.told(watch, "trouble", code="muted_there"), what="that is told")
+    said = daemon.client.say("nobody hears this")
+    ended: Any = witness.end(watch, said.utterance)
+    assert "muted" in ended.unheard
+    server.pactl("set-source-mute", "koed_mic", "0")
+    wait_for(lambda: first(daemon) == "", what="it is heard again")
+    wait_for(lambda: witness.told(watch, "state", state="audible"), what="that is told")
+    ended = witness.end(watch, daemon.client.say("somebody hears this").utterance)
+    assert ended.unheard == ""
+    watch.close()
