@@ -80,7 +80,8 @@ class UtteranceFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UtteranceSkipped(Event):
-    """It was cut while it sounded. ``reason``: skip, stop, cancel, mute, urgent, shutdown."""
+    """It was cut while it sounded. ``reason``: skip, stop, cancel, mute, panic, urgent,
+    shutdown."""
 
     event: ClassVar[str] = "utterance.skipped"
     utterance: int
@@ -319,7 +320,8 @@ class Mouth(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged(Event):
-    """``state``: ready, paused, resumed, muted, unmuted, reloaded, stopping."""
+    """``state``: ready, paused, resumed, muted, unmuted, panic, released, reloaded, stopping.
+    ``detail`` of ``panic``: by whom."""
 
     event: ClassVar[str] = "state"
     state: str

@@ -33,9 +33,12 @@ SAVE_PAGE_FRAMES = 32768
 
 PLAYERS = (
     "say_append", "say_close", "stop", "skip", "clear", "cancel", "pause", "resume", "mute",
-    "unmute", "mode",
+    "unmute", "mode", "release",
 )  # fmt: skip
 """The operations that the player takes as they are."""
+
+MAX_BY_CHARS = 100
+"""Of who caused a panic: it stands in events, in the status and in a file."""
 
 Reply = Callable[[Asker, dict[str, Any]], None]
 Handler = Callable[[Any], dict[str, Any]]
@@ -210,6 +213,18 @@ class Desk:
             self._ended[utterance] = told
         for asker, result in self._waiters.pop(utterance, ()):
             self._reply(asker, result | told)
+
+    # --- latches -----------------------------------------------------------------------------
+
+    def _do_panic(self, request: protocol.Panic) -> dict[str, Any]:
+        if request.by is not None and len(request.by) > MAX_BY_CHARS:
+            raise KoedError(
+                "bad_field",
+                f"panic: by has {len(request.by)} characters",
+                f"by has at most {MAX_BY_CHARS}",
+            )
+        done: dict[str, Any] = self._dispatch.ask(request)
+        return done
 
     # --- voices ------------------------------------------------------------------------------
 

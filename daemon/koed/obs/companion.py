@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 ALLOWED = (
     "say", "skip", "stop", "clear", "cancel", "pause", "resume", "mute", "unmute", "voice", "mode",
-    "phrase",
+    "phrase", "panic", "release",
 )  # fmt: skip
 """What may be asked through OBS."""
 TOLD = (
