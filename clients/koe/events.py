@@ -15,11 +15,14 @@ from koe.requests import ModeName, Priority, When
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """What all events share. ``seq`` rises by one per event, so a subscriber sees what it missed;
-    ``t`` is the daemon's monotonic clock in seconds. Both are set when it is published."""
+    ``t`` is the daemon's monotonic clock in seconds. ``boot`` is other after each start of the
+    daemon, as in its ``status``: numbers of lines and ``seq`` begin anew then. All three are set
+    when it is published."""
 
     event: ClassVar[str] = ""
     seq: int = 0
     t: float = 0.0
+    boot: str = ""
 
     def to_map(self) -> dict[str, Any]:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

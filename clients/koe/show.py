@@ -226,6 +226,10 @@ EVENTS: dict[str, str] = {
 }
 
 
+HEAD = ("event", "seq", "t", "boot")
+"""What all events have."""
+
+
 def event(message: Mapping[str, Any]) -> str:
     """One line for an event; what this client does not know is shown as it came."""
     name = str(message.get("event"))
@@ -234,7 +238,7 @@ def event(message: Mapping[str, Any]) -> str:
     try:
         text = EVENTS[name].format_map(values)
     except (KeyError, ValueError, TypeError):
-        rest = (item for item in message.items() if item[0] not in ("event", "seq", "t"))
+        rest = (item for item in message.items() if item[0] not in HEAD)
         text = ", ".join(f"{key}: {value}" for key, value in rest)
     output = message.get("output")
     where = f" [{output}]" if output not in (None, "main") and "{output}" not in text else ""

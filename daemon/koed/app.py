@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import logging
 import os
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -31,7 +32,7 @@ from koed.playback.dispatch import Outlet
 from koed.playback.inputs import SetMode
 from koed.playback.recorder import Recorder
 from koed.replay import Keeper
-from koed.runtime import Bell, RuntimeDir, Signals
+from koed.runtime import Bell, RuntimeDir, Signals, on_terminal
 from koed.server import NOBODY, Asker, Server
 from koed.text import emoji_names
 from koed.transcript import Transcript
@@ -55,6 +56,8 @@ class App:
     def __init__(self, config: Config, runtime_dir: Path) -> None:
         self.config = config
         self.runtime = RuntimeDir(runtime_dir)
+        self.boot = secrets.token_hex(8)
+        """Of this start: numbers of lines and of events count from it."""
         self._started_at = time.monotonic()
         self._ready = False
         self._counts: dict[str, int] = {}
@@ -64,8 +67,8 @@ class App:
         config = self.config
         self.context: zmq.Context[Any] = zmq.Context()
         self.bell = Bell()
-        self.signals = Signals(self.bell)
-        self.bus = Bus()
+        self.signals = Signals(self.bell, hangup_ends=on_terminal())
+        self.bus = Bus(boot=self.boot)
         self.bus.listen(self._count)
         self.server = Server(runtime_dir, config.server, self.context)
         self.outputs = {name: self._output(name) for name in config.outputs}
@@ -340,6 +343,7 @@ class App:
             "version": koed.__version__,
             "protocol": PROTOCOL_VERSION,
             "pid": os.getpid(),
+            "boot": self.boot,
             "ready": self._ready,
             "uptime_s": round(time.monotonic() - self._started_at, 3),
             "voice": self.lineup.voice,
