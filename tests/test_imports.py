@@ -108,6 +108,8 @@ TABLE = {
     "koed.notify": May(),
     "koed.runtime": May(VALUES),
     "koed.transcript": May(VALUES),
+    "koed.files": May(),
+    "koed.state": May(VALUES),
     "koed.gate": May(third="zmq"),
     "koed.server": May(VALUES + " koed.gate", "zmq"),
     # what decides
@@ -131,6 +133,8 @@ TABLE = {
     "koed.voices": May(VALUES + " koed.engine.base"),
     "koed.desk": May(f"{VALUES} {PLAYBACK} koed.server koed.audio.history"),
     "koed.engines": May(f"{VALUES} {PLAYBACK} koed.engine.base koed.engine.host", "numpy zmq"),
+    "koed.journal": May("koed.files koed.playback.queue", "msgpack"),
+    "koed.keeping": May(f"{VALUES} {PLAYBACK} koed.files koed.journal koed.state"),
     "koed.farewell": May("koed.playback koed.audio.output"),
     # sound
     "koed.audio": May(VALUES + " koed.metrics koed.engine.base koed.audio", "numpy soxr"),

@@ -97,7 +97,10 @@ class UtteranceSkipped(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UtteranceDropped(Event):
     """It never sounded. ``reason``: expired, replaced, queue_full, author_limit, clear, stop,
-    cancel, shutdown, chat_muted, text_too_long, invalid_utf8, nothing_to_say."""
+    cancel, shutdown, chat_muted, text_too_long, invalid_utf8, nothing_to_say, lost.
+
+    ``lost``: it waited or sounded when koed was killed; the next start tells it, under a number of
+    its own, as queued and dropped."""
 
     event: ClassVar[str] = "utterance.dropped"
     utterance: int
