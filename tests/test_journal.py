@@ -119,6 +119,20 @@ def test_it_stays_small(book: Book) -> None:
     assert not any(journal.restorable(entry, 91.0, 30.0) for entry in cut)
 
 
+def test_more_lines_than_it_can_hold_leave_it_room(book: Book) -> None:
+    name = "n" * 200
+    lines = [line(number, voice=name, key=name, author=name) for number in range(1000)]
+    book.journal.drop(0, reorder=True)
+    book.add(*lines)
+    assert book.journal.path.stat().st_size <= journal.MAX_BYTES
+    book.journal.drop(5000, reorder=True)
+    book.journal.look(lines)
+    assert book.journal.path.stat().st_size <= journal.LIVING_BYTES + 100
+    held = book.numbers()
+    assert held == list(range(len(held)))  # the oldest
+    assert len(held) > 500
+
+
 def test_a_disk_that_takes_nothing_is_told_once_and_tried_again(tmp_path: Path) -> None:
     (tmp_path / "koed").write_text("in the way")
     book = Book(tmp_path)

@@ -127,6 +127,16 @@ def test_after_an_end_and_after_a_crash(
     assert Start(tmp_path, state=policy).held == held  # and killed at once
 
 
+def test_fresh_counts_for_what_was_kept_as_well(tmp_path: Path) -> None:
+    one = Start(tmp_path, state="keep").resume().person(protocol.Mute())
+    one.keeping.end()
+    two = Start(tmp_path, state="fresh").resume()
+    assert two.held == ""
+    two.person(protocol.Mute())
+    two.keeping.end()
+    assert Start(tmp_path, state="keep").held == ""
+
+
 def test_what_is_set_by_a_rule_is_not_kept(tmp_path: Path) -> None:
     one = Start(tmp_path).resume()
     one.person(protocol.Voice(name="high"))

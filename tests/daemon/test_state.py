@@ -222,14 +222,16 @@ def test_lines_that_waited_when_it_was_killed(home: Home) -> None:
     begin(home)
     say(home.daemon, "one", author="ann")
     say(home.daemon, "gossip", priority="chatter")
+    home.configure(greeting=GREETING)
     home.again()
     lost = [(text, "dropped", "lost") for text in (ENDLESS, "one", "gossip")]
     assert told(home, 0) == lost
     assert home.said()[1]["author"] == "ann"
     assert home.daemon.client.status()["counts"]["utterance.dropped"] == 3
+    assert queued(home.daemon) == 3, "nothing is said on air by itself after a crash"
     assert not home.daemon.client.queue().waiting
     # and where they are wanted back
-    home.configure(queue={"restore": True, "restore_s": 600.0})
+    home.configure(queue={"restore": True, "restore_s": 600.0, "line_pause_s": 0.0})
     begin(home)
     say(home.daemon, "gossip", priority="chatter")
     say(home.daemon, "one")
