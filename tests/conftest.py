@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import tempfile
 
+import pytest
 from hypothesis import settings
 
 # A slow example on a busy machine is not a wrong one.
@@ -17,6 +21,10 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return f"{argname}-{len(val)}" if isinstance(val, bytes) and len(val) > 40 else None
 
 
-def pytest_configure() -> None:
-    """In the background of a script SIGINT is ignored, and children would inherit that."""
+def pytest_configure(config: pytest.Config) -> None:
+    # in the background of a script SIGINT is ignored, and children would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # what a person decided and a test daemon keeps must not meet the tester's own
+    folder = tempfile.mkdtemp(prefix="koed-state-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ["XDG_STATE_HOME"] = folder

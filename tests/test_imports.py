@@ -109,6 +109,8 @@ TABLE = {
     "koed.quiet": May(),
     "koed.runtime": May(VALUES),
     "koed.transcript": May(VALUES),
+    "koed.files": May(),
+    "koed.state": May(VALUES),
     "koed.gate": May(third="zmq"),
     "koed.server": May(VALUES + " koed.gate", "zmq"),
     # what decides
@@ -133,6 +135,8 @@ TABLE = {
     "koed.desk": May(f"{VALUES} {PLAYBACK} koed.server koed.audio.history"),
     "koed.engines": May(f"{VALUES} {PLAYBACK} koed.engine.base koed.engine.host", "numpy zmq"),
     "koed.audible": May(VALUES + " koed.playback.voice_choice"),
+    "koed.journal": May("koed.files koed.playback.queue", "msgpack"),
+    "koed.keeping": May(f"{VALUES} {PLAYBACK} koed.files koed.journal koed.state"),
     "koed.farewell": May("koed.playback koed.audio.output"),
     # sound
     "koed.audio": May(VALUES + " koed.metrics koed.engine.base koed.audio", "numpy soxr"),

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import os
 import time
 import types
 import typing
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import msgpack
@@ -269,5 +271,16 @@ def test_the_runtime_folder(environ: dict[str, str], folder: str) -> None:
     assert protocol.endpoint(folder, "control") == f"ipc://{folder}/control"
 
 
-def test_the_runtime_folder_without_a_session() -> None:
-    assert protocol.runtime_dir({}).startswith("/tmp/koed-")
+def test_the_runtime_folder_where_the_session_is_not_named(tmp_path: Path) -> None:
+    """Over ssh, in cron and after su."""
+    otherwise = f"/tmp/koed-{os.getuid()}"
+    session = tmp_path / str(os.getuid())
+    assert protocol.runtime_dir({}, str(tmp_path)) == otherwise
+    session.mkdir()
+    session.chmod(0o700)
+    assert protocol.runtime_dir({}, str(tmp_path)) == f"{session}/koed"
+    session.chmod(0o750)  # somebody else could look into it
+    assert protocol.runtime_dir({}, str(tmp_path)) == otherwise
+    session.rmdir()
+    session.symlink_to(tmp_path)
+    assert protocol.runtime_dir({}, str(tmp_path)) == otherwise

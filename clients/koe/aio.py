@@ -273,6 +273,14 @@ class AsyncClient:
         """Speak again."""
         await self.ask(protocol.Unmute(output=output))
 
+    async def panic(self, by: str | None = None) -> None:
+        """Silence on all outputs until `release`, even over a restart; what waits is held."""
+        await self.ask(protocol.Panic(by=by))
+
+    async def release(self) -> None:
+        """End a panic."""
+        await self.ask(protocol.Release())
+
     async def mode(self, output: str | None = None) -> ModeName:
         """What may sound: ``speak``, ``chat_muted`` or ``all_muted``."""
         mode: ModeName = (await self.ask(protocol.Mode(output=output))).get("mode", "speak")

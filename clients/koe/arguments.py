@@ -78,6 +78,10 @@ COMMANDS: dict[str, tuple[str, str, tuple[Spec, ...]]] = {
     )),
     "mute": ("silence until unmute", "koe mute", (ANY_OUTPUT,)),
     "unmute": ("speak again", "koe unmute", (ANY_OUTPUT,)),
+    "panic": ("silence on all outputs until release", "koe panic --by moderator", (
+        option("--by", metavar="NAME", help="who it was, for people to read"),
+    )),
+    "release": ("end a panic; what waits and is still fresh is spoken", "koe release", ()),
     "mode": ("tell or change what may sound", "koe mode chat_muted", (
         option("mode", nargs="?", choices=("speak", "chat_muted", "all_muted"),
                 help="all lines; none from a chat; none at all; nothing = tell"),

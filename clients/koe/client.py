@@ -292,6 +292,14 @@ class Client(Caller):
         """Speak again."""
         self.ask(protocol.Unmute(output=output))
 
+    def panic(self, by: str | None = None) -> None:
+        """Silence on all outputs until `release`, even over a restart; what waits is held."""
+        self.ask(protocol.Panic(by=by))
+
+    def release(self) -> None:
+        """End a panic."""
+        self.ask(protocol.Release())
+
     def mode(self, output: str | None = None) -> ModeName:
         """What may sound: ``speak``, ``chat_muted`` or ``all_muted``."""
         mode: ModeName = self.ask(protocol.Mode(output=output)).get("mode", "speak")

@@ -15,11 +15,14 @@ from koe.requests import ModeName, Priority, When
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """What all events share. ``seq`` rises by one per event, so a subscriber sees what it missed;
-    ``t`` is the daemon's monotonic clock in seconds. Both are set when it is published."""
+    ``t`` is the daemon's monotonic clock in seconds. ``boot`` is other after each start of the
+    daemon, as in its ``status``: numbers of lines and ``seq`` begin anew then. All three are set
+    when it is published."""
 
     event: ClassVar[str] = ""
     seq: int = 0
     t: float = 0.0
+    boot: str = ""
 
     def to_map(self) -> dict[str, Any]:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -83,7 +86,8 @@ class UtteranceFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UtteranceSkipped(Event):
-    """It was cut while it sounded. ``reason``: skip, stop, cancel, mute, urgent, shutdown."""
+    """It was cut while it sounded. ``reason``: skip, stop, cancel, mute, panic, urgent,
+    shutdown."""
 
     event: ClassVar[str] = "utterance.skipped"
     utterance: int
@@ -96,7 +100,10 @@ class UtteranceSkipped(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UtteranceDropped(Event):
     """It never sounded. ``reason``: expired, replaced, queue_full, author_limit, clear, stop,
-    cancel, shutdown, chat_muted, text_too_long, invalid_utf8, nothing_to_say."""
+    cancel, shutdown, chat_muted, text_too_long, invalid_utf8, nothing_to_say, lost.
+
+    ``lost``: it waited or sounded when koed was killed; the next start tells it, under a number of
+    its own, as queued and dropped."""
 
     event: ClassVar[str] = "utterance.dropped"
     utterance: int
@@ -332,7 +339,8 @@ class Mouth(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged(Event):
-    """``state``: ready, paused, resumed, muted, unmuted, reloaded, stopping."""
+    """``state``: ready, paused, resumed, muted, unmuted, panic, released, reloaded, stopping.
+    ``detail`` of ``panic``: by whom."""
 
     event: ClassVar[str] = "state"
     state: str

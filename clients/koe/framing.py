@@ -7,6 +7,7 @@ make the classes of all messages takes longer than the request itself.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -92,15 +93,26 @@ def unpack_request(data: bytes) -> dict[str, Any]:
     return unpack(data, object_hook=count, list_hook=refuse, max_map_len=64, max_array_len=64)
 
 
-def runtime_dir(environ: Mapping[str, str] | None = None) -> str:
+def runtime_dir(environ: Mapping[str, str] | None = None, users: str = "/run/user") -> str:
     """The folder of the sockets: ``$KOED_RUNTIME_DIR``, else ``$XDG_RUNTIME_DIR/koed``, else
-    ``/tmp/koed-$UID``."""
+    ``/run/user/$UID/koed`` (over ssh, in cron and after su the variable is missing, but not the
+    folder), else ``/tmp/koed-$UID``. ``users``: where the sessions' folders lie."""
     environ = os.environ if environ is None else environ
     if environ.get("KOED_RUNTIME_DIR"):
         return environ["KOED_RUNTIME_DIR"]
     if environ.get("XDG_RUNTIME_DIR"):
         return os.path.join(environ["XDG_RUNTIME_DIR"], "koed")
-    return f"/tmp/koed-{os.getuid()}"
+    session = os.path.join(users, str(os.getuid()))
+    return os.path.join(session, "koed") if _private(session) else f"/tmp/koed-{os.getuid()}"
+
+
+def _private(folder: str) -> bool:
+    """Whether it is a folder of this user's that nobody else may look into."""
+    try:
+        info = os.lstat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid() and not info.st_mode & 0o077
 
 
 def endpoint(directory: str, name: Literal["control", "events", "text"]) -> str:

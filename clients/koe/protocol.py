@@ -62,11 +62,13 @@ from koe.requests import Mode as Mode
 from koe.requests import ModeName as ModeName
 from koe.requests import Mute as Mute
 from koe.requests import OutputRequest as OutputRequest
+from koe.requests import Panic as Panic
 from koe.requests import Pause as Pause
 from koe.requests import Phrase as Phrase
 from koe.requests import Phrases as Phrases
 from koe.requests import Priority as Priority
 from koe.requests import Queue as Queue
+from koe.requests import Release as Release
 from koe.requests import Reload as Reload
 from koe.requests import Request as Request
 from koe.requests import RequestId as RequestId

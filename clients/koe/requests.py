@@ -12,7 +12,7 @@ from koe.framing import WireError
 
 Priority = Literal["urgent", "normal", "chatter"]
 When = Literal["next", "line", "now"]
-Held = Literal["", "all_muted", "muted", "paused"]
+Held = Literal["", "panic", "all_muted", "muted", "paused"]
 """Why a line that was taken waits although it is its turn."""
 ModeName = Literal["speak", "chat_muted", "all_muted"]
 """From the mildest to the strictest."""
@@ -137,6 +137,24 @@ class Unmute(OutputRequest):
     """Sound again; what waited and is still fresh is spoken."""
 
     op: ClassVar[str] = "unmute"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panic(Request):
+    """Silence on all outputs at once, latched: what sounds ends, what waits is held, and nothing
+    sounds before `Release`, whatever else is asked for, and even if koed is started again. A second
+    one changes nothing. Result: ``{}``."""
+
+    op: ClassVar[str] = "panic"
+    by: str | None = None
+    """Who or what it was, for people to read: at most 100 characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release(Request):
+    """The end of a `Panic`; other latches (`Mute`, `Pause`, `Mode`) hold on. Result: ``{}``."""
+
+    op: ClassVar[str] = "release"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +315,8 @@ REQUESTS: dict[str, type[Request]] = {
         Clear,
         Mute,
         Unmute,
+        Panic,
+        Release,
         Mode,
         Voice,
         Phrase,

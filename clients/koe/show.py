@@ -12,6 +12,7 @@ JOINER = "\u200d"  # not printable by itself, but emoji are made with it
 
 
 LIFTED_BY = {
+    "panic": "koe release lets it sound",
     "all_muted": "koe mode speak lets it sound",
     "muted": "koe unmute lets it sound",
     "paused": "koe resume lets it sound",
@@ -32,7 +33,8 @@ def plain(value: Any) -> str:
 
 def waits(held: str) -> str:
     """Why a line waits, and what lets it sound."""
-    return f"it waits: koed is {plain(held)}; {LIFTED_BY.get(held, '')}"
+    how = "in panic" if held == "panic" else plain(held)
+    return f"it waits: koed is {how}; {LIFTED_BY.get(held, '')}"
 
 
 def _plural(number: int, noun: str) -> str:
@@ -196,7 +198,9 @@ REPLIES: dict[str, Callable[[Mapping[str, Any]], Iterable[str]]] = {
     "stop": _dropped, "clear": _dropped, "skip": _skip, "voice": _voice,
     "mode": _mode,    "voices": _voices, "queue": _queue, "cancel": _cancel, "reload": _reload,
     "pause": lambda _: ["paused"], "resume": lambda _: ["resumed"], "mute": lambda _: ["muted"],
-    "unmute": lambda _: ["unmuted"], "status": _status, "chat": _chat, "chat_delete": _cancel,
+    "unmute": lambda _: ["unmuted"], "panic": lambda _: ["panic: silent until koe release"],
+    "status": _status,
+    "release": lambda _: ["released"], "chat": _chat, "chat_delete": _cancel,
 }  # fmt: skip
 
 
@@ -239,6 +243,10 @@ EVENTS: dict[str, str] = {
 }
 
 
+HEAD = ("event", "seq", "t", "boot")
+"""What all events have."""
+
+
 def event(message: Mapping[str, Any]) -> str:
     """One line for an event; what this client does not know is shown as it came."""
     name = str(message.get("event"))
@@ -247,7 +255,7 @@ def event(message: Mapping[str, Any]) -> str:
     try:
         text = EVENTS[name].format_map(values)
     except (KeyError, ValueError, TypeError):
-        rest = (item for item in message.items() if item[0] not in ("event", "seq", "t"))
+        rest = (item for item in message.items() if item[0] not in HEAD)
         text = ", ".join(f"{key}: {value}" for key, value in rest)
     output = message.get("output")
     where = f" [{output}]" if output not in (None, "main") and "{output}" not in text else ""

@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import logging
 import os
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -25,13 +26,14 @@ from koed.config import Config, TranscriptConfig, differing, load, resolve, stat
 from koed.desk import Desk
 from koed.errors import KoedError
 from koed.events import Bus
+from koed.keeping import Keeping
 from koed.notify import Notifier, Watchdog
 from koed.phrases.desk import PhraseDesk
 from koed.playback.dispatch import Outlet
 from koed.playback.inputs import SetMode
 from koed.playback.recorder import Recorder
 from koed.replay import Keeper
-from koed.runtime import Bell, RuntimeDir, Signals
+from koed.runtime import Bell, RuntimeDir, Signals, on_terminal
 from koed.server import NOBODY, Asker, Server
 from koed.text import emoji_names
 from koed.transcript import Transcript
@@ -55,6 +57,8 @@ class App:
     def __init__(self, config: Config, runtime_dir: Path) -> None:
         self.config = config
         self.runtime = RuntimeDir(runtime_dir)
+        self.boot = secrets.token_hex(8)
+        """Of this start: numbers of lines and of events count from it."""
         self._started_at = time.monotonic()
         self._ready = False
         self._counts: dict[str, int] = {}
@@ -64,8 +68,8 @@ class App:
         config = self.config
         self.context: zmq.Context[Any] = zmq.Context()
         self.bell = Bell()
-        self.signals = Signals(self.bell)
-        self.bus = Bus()
+        self.signals = Signals(self.bell, hangup_ends=on_terminal())
+        self.bus = Bus(boot=self.boot)
         self.bus.listen(self._count)
         self.server = Server(runtime_dir, config.server, self.context)
         self.outputs = {name: self._output(name) for name in config.outputs}
@@ -93,6 +97,11 @@ class App:
         phrases = PhraseDesk(self.phrases, lambda say: self.desk.handle(say, NOBODY) or {})
         self.desk.add("phrase", phrases.phrase)
         self.desk.add("phrases", phrases.phrases)
+        self.keeping = Keeping(
+            config, runtime_dir, state_dir(), self.dispatch, self.book, self.bus,
+            self.desk.number, self._trouble,
+        )  # fmt: skip
+        self.desk.listen(self.keeping.carried_out)
         self.transcript = Transcript(self._transcript_config(), state_dir(), self._trouble)
         self.counters = metrics.Counters()
         self.bus.listen(self.counters.listen)
@@ -117,6 +126,7 @@ class App:
             self.bus,
             self.bell.ring,
             lambda request: self.desk.handle(request, NOBODY),
+            self.desk.voice,
             lambda mode, output, by: self.dispatch.ask(SetMode(mode, output, by)),
         )
 
@@ -157,6 +167,7 @@ class App:
             stack.callback(self.bell.close)
             stack.callback(self.context.destroy, linger=100)
             with self.signals.caught():
+                self.keeping.begin()
                 self._bind()
                 stack.callback(self.server.close)
                 self.bus.listen(self.server.publish)
@@ -170,11 +181,13 @@ class App:
                     output.start()
                 stack.callback(self.engines.stop, 0.5)
                 self._check_voice()
+                self.keeping.resume()
                 for companion in self.companions.values():
                     stack.callback(companion.stop, 0.5)
                     companion.start()
                 self._loop()
                 self._bow_out()
+                self.keeping.end()
 
     def _bind(self) -> None:
         server = self.config.server
@@ -298,6 +311,7 @@ class App:
         for companion in self.companions.values():
             companion.turn(now)
         self.dispatch.advance()
+        self.keeping.turn()
 
     def _become_ready(self) -> None:
         """READY means: it speaks at once. Every voice is compiled or known to be broken, but for
@@ -312,8 +326,17 @@ class App:
         log.info("ready in %.1f s; voices: %s", seconds, ", ".join(self.book.names()))
         self.notifier.ready(f"speaking as {self.lineup.voice}")
         self.bus.publish(StateChanged(state="ready", detail=f"{seconds:.3f} s"))
-        if self.config.greeting:
+        self.keeping.tell_lost()
+        self._greet()
+
+    def _greet(self) -> None:
+        """Only where somebody has just started koed: after a crash it would be a stranger's word in
+        the middle of a stream, and while it is muted a surprise at the end of that."""
+        held = any(channel.held for channel in self.lineup.channels.values())
+        if self.config.greeting and self.keeping.orderly and not held:
             self.desk.handle(Say(text=self.config.greeting), NOBODY)
+        elif sys.stderr.isatty():
+            log.info("make it speak: koe say hello")
 
     def _bow_out(self) -> None:
         log.info("%s: stopping", self.signals.stop)
@@ -368,13 +391,16 @@ class App:
         return load(Path(source)) if source else self.config
 
     def status(self) -> dict[str, Any]:
-        return {
+        restored = self.keeping.restored()
+        return ({"restored": restored} if restored else {}) | {
             "version": koed.__version__,
             "protocol": PROTOCOL_VERSION,
             "pid": os.getpid(),
+            "boot": self.boot,
             "ready": self._ready,
             "uptime_s": round(time.monotonic() - self._started_at, 3),
             "voice": self.lineup.voice,
+            **self.keeping.status(),
             "queue": {
                 "speaking": len(self.lineup.queue.speaking()),
                 "waiting": self.lineup.queue.count(),

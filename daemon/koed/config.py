@@ -94,6 +94,10 @@ class QueueConfig:
     """Silence between two lines."""
     open_idle_s: Positive = 30.0
     """A line whose text comes in pieces is closed after so long without one."""
+    restore: bool = False
+    """Speak the lines that waited when koed was killed, but no chatter; else they are ``lost``."""
+    restore_s: Positive = 30.0
+    """A line that was older is lost all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,11 @@ class ModelsConfig:
 class Config:
     voice: Name = "hana"
     """The current voice at start."""
-    greeting: str = "koed is here."
+    greeting: str = ""
+    """What is said when koed is ready, on air; never after a crash, and not while it is muted."""
+    state: Literal["keep", "fresh"] = "keep"
+    """What you muted, paused or chose at the end counts at the next start; fresh = not after an
+    orderly end, only after a crash."""
     profiles: PathText = PROFILES
     server: ServerConfig = field(default_factory=ServerConfig)
     text: TextConfig = field(default_factory=TextConfig)

@@ -33,9 +33,12 @@ SAVE_PAGE_FRAMES = 32768
 
 PLAYERS = (
     "say_append", "say_close", "stop", "skip", "clear", "cancel", "pause", "resume", "mute",
-    "unmute", "mode",
+    "unmute", "mode", "release",
 )  # fmt: skip
 """The operations that the player takes as they are."""
+
+MAX_BY_CHARS = 100
+"""Of who caused a panic: it stands in events, in the status and in a file."""
 
 Reply = Callable[[Asker, dict[str, Any]], None]
 Handler = Callable[[Any], dict[str, Any]]
@@ -72,6 +75,7 @@ class Desk:
         """Outcomes of the lines that ended while the request in work was carried out."""
         self._asked = 0
         """Requests in work: one may make another."""
+        self._heard: list[Callable[[Request], None]] = []
         self._counters: dict[str, Handler] = dict.fromkeys(PLAYERS, dispatch.ask)
         bus.listen(self._settle)
 
@@ -79,12 +83,23 @@ class Desk:
         """Another counter of the desk: ``handler`` carries out the requests of ``op``."""
         self._counters[op] = handler
 
+    def listen(self, listener: Callable[[Request], None]) -> None:
+        """``listener`` hears of each request that a person made and that was carried out."""
+        self._heard.append(listener)
+
+    def number(self) -> int:
+        """Of the next line."""
+        self._utterance += 1
+        return self._utterance
+
     def handle(self, request: Request, asker: Asker) -> dict[str, Any] | None:
         """Carry out one request. None: the answer follows when the line is over."""
         handler: Handler = self._counters.get(request.op) or getattr(self, f"_do_{request.op}")
         self._asked += 1
         try:
             result = handler(request)
+            for listener in self._heard:
+                listener(request)
             if not getattr(request, "wait", False):
                 return result
             outcome = self._ended.get(result["utterance"])
@@ -106,10 +121,9 @@ class Desk:
         except KoedError as error:
             if error.code in ("queue_full", "author_limit", "chat_muted"):
                 return  # the player has told it already
-            self._utterance += 1
             self._bus.publish(
                 UtteranceDropped(
-                    utterance=self._utterance,
+                    utterance=self.number(),
                     output=next(iter(self._lineup.channels)),
                     reason=error.code,
                 )
@@ -154,9 +168,8 @@ class Desk:
         voice = request.voice or self._lineup.current_voice(request.output)
         if request.voice:
             self._book.check(request.voice)
-        self._utterance += 1
         line = Line(
-            utterance=self._utterance,
+            utterance=self.number(),
             text=text,
             voice=voice,
             output=self._output(request.output, voice),
@@ -213,9 +226,25 @@ class Desk:
         for asker, result in self._waiters.pop(utterance, ()):
             self._reply(asker, result | told)
 
+    # --- latches -----------------------------------------------------------------------------
+
+    def _do_panic(self, request: protocol.Panic) -> dict[str, Any]:
+        if request.by is not None and len(request.by) > MAX_BY_CHARS:
+            raise KoedError(
+                "bad_field",
+                f"panic: by has {len(request.by)} characters",
+                f"by has at most {MAX_BY_CHARS}",
+            )
+        done: dict[str, Any] = self._dispatch.ask(request)
+        return done
+
     # --- voices ------------------------------------------------------------------------------
 
     def _do_voice(self, request: protocol.Voice) -> dict[str, Any]:
+        return self.voice(request)
+
+    def voice(self, request: protocol.Voice) -> dict[str, Any]:
+        """For a rule: nobody is told that a person wanted it."""
         if request.name is not None:
             self._check_voice(request.name, request.when)
         changed: dict[str, Any] = self._dispatch.ask(request)

@@ -18,10 +18,12 @@ Listener = Callable[[Event], None]
 
 
 class Bus:
-    """Stamps events with a rising ``seq`` and the monotonic time, and hands them to listeners."""
+    """Stamps events with a rising ``seq``, the monotonic time and the id of this start of the
+    daemon, and hands them to listeners."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, boot: str = "") -> None:
         self._clock = clock
+        self._boot = boot
         self._listeners: list[Listener] = []
         self._seq = 0
 
@@ -30,7 +32,7 @@ class Bus:
 
     def publish(self, event: Event) -> None:
         self._seq += 1
-        stamped = dataclasses.replace(event, seq=self._seq, t=self._clock())
+        stamped = dataclasses.replace(event, seq=self._seq, t=self._clock(), boot=self._boot)
         for listener in self._listeners:
             try:
                 listener(stamped)

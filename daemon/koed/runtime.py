@@ -84,10 +84,22 @@ class Bell:
         os.close(self.fd)
 
 
-class Signals:
-    """SIGTERM and SIGINT ask to stop, SIGHUP to reload; the bell tells the loop."""
+def on_terminal() -> bool:
+    """Whether this process ends with its terminal: it was started from one, and not by nohup."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return False
+    return any(os.isatty(number) for number in (0, 2))
 
-    def __init__(self, bell: Bell) -> None:
+
+class Signals:
+    """SIGTERM and SIGINT ask to stop, SIGHUP to reload; the bell tells the loop.
+
+    ``hangup_ends``: SIGHUP means that the terminal was closed, and asks to stop as well: a voice
+    that speaks on without its window can be ended by nobody who looks for it there.
+    """
+
+    def __init__(self, bell: Bell, hangup_ends: bool = False) -> None:
+        self._hangup_ends = hangup_ends
         self.stop: str | None = None
         """Name of the signal that asked for it."""
         self._reload = False
@@ -103,7 +115,7 @@ class Signals:
         wanted = {
             signal.SIGTERM: self._ask_stop,
             signal.SIGINT: self._ask_stop,
-            signal.SIGHUP: self._ask_reload,
+            signal.SIGHUP: self._ask_stop if self._hangup_ends else self._ask_reload,
         }
         before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
         try:

@@ -244,6 +244,7 @@ def test_a_line_that_is_about_to_sound_is_playing(tmp_path: Path) -> None:
         assert not playing(speaking=0, waiting=1, paused=True)
         assert not playing(speaking=0, waiting=1, muted=True)
         assert not playing(speaking=0, waiting=1, mode="all_muted"), "nobody waits for a break"
+        assert not playing(speaking=0, waiting=1, held="panic")
         assert playing(speaking=0, waiting=1, mode="chat_muted"), "a line of another kind"
         assert playing(speaking=1, waiting=0)
         assert not playing(speaking=0, waiting=0)

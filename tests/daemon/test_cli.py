@@ -100,6 +100,7 @@ def test_every_command_answers_in_words_and_in_json(koe: Run, watch: Watch, tmp_
     ("hold", "why", "lift"),
     [
         (("mute",), "muted", ("unmute",)),
+        (("panic", "--by", "ann"), "panic", ("release",)),
         (("pause",), "paused", ("resume",)),
         (("mode", "all_muted"), "all_muted", ("mode", "speak")),
     ],

@@ -41,7 +41,10 @@ def run(folder: Path, environ: dict[str, str], **more: Any) -> subprocess.Popen[
     """A daemon in the runtime folder of another."""
     return subprocess.Popen(
         [sys.executable, "-m", "koed.cli", "run", "--config", str(folder / "koed.yaml")],
-        env=os.environ | {"KOED_RUNTIME_DIR": str(folder / "run")} | environ,
+        env=os.environ
+        | {"KOED_RUNTIME_DIR": str(folder / "run"), "XDG_STATE_HOME": str(folder / "state")}
+        | environ,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

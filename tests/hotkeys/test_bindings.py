@@ -131,19 +131,32 @@ def test_panic_is_latched_until_it_is_released() -> None:
     keys.event({"event": "state", "state": "muted"})
     assert tap(1) == ["unmute"]
     keys.event({"event": "state", "state": "unmuted"})
-    assert tap(0) == ["mute", "stop"]
-    keys.event({"event": "state", "state": "muted"})
+    assert tap(0) == ["panic", "stop"]
+    keys.event({"event": "state", "state": "panic"})
     assert tap(1) == []  # the key beside it changes nothing
     assert tap(3) == []  # and nothing waits to be heard later
-    assert tap(0) == ["mute", "stop"]
-    fresh = {"voice": "base", "outputs": {"main": {"muted": False}}}
-    assert [r["op"] for r in keys.status(fresh)] == ["mute", "stop"]  # a daemon that was restarted
-    assert tap(2) == ["clear", "unmute"]
-    assert tap(2) == ["unmute"]
+    assert tap(0) == ["panic", "stop"]
+    fresh = {"voice": "base", "outputs": {"main": {"muted": False, "held": ""}}}
+    assert [r["op"] for r in keys.status(fresh)] == ["panic", "stop"]  # a daemon that forgot it
+    assert tap(2) == ["clear", "release", "unmute"]
+    assert tap(2) == ["release", "unmute"]
     assert keys.status(fresh) == []
     tap(0)
     keys.event({"event": "state", "state": "unmuted"})  # koe unmute
+    assert keys.panicked
+    keys.event({"event": "state", "state": "released"})  # koe release
     assert not keys.panicked
+
+
+def test_a_panic_of_somebody_else_counts_as_well() -> None:
+    keys = machine("mute", "release")
+    keys.event({"event": "state", "state": "panic", "output": "main", "detail": "ann"})
+    assert keys.press(0, 1.0) == []
+    keys.event({"event": "state", "state": "released", "output": "main"})
+    assert not keys.panicked
+    held = {"voice": "base", "outputs": {"main": {"muted": False, "held": "panic"}}}
+    assert keys.status(held) == []  # koed knows it: there is nothing to remind it of
+    assert [r["op"] for r in keys.press(1, 2.0)] == ["clear", "release", "unmute"]
 
 
 def test_what_toggles_follows_the_daemon() -> None:

@@ -43,7 +43,7 @@ def test_each_verb_is_one_request(daemon: FakeDaemon, tmp_path: Path) -> None:
             7,
             1,
         )
-        for act in (c.pause, c.resume, c.mute, c.unmute):
+        for act in (c.pause, c.resume, c.mute, c.unmute, c.panic, c.release):
             await act()
         assert await c.mode() == "speak"
         await c.set_mode("chat_muted", "main")

@@ -59,6 +59,9 @@ def refuse(_: Any) -> dict[str, Any]:
         (["clear", "--priority", "chatter"], protocol.Clear(priority="chatter"), "1 line dropped"),
         (["mute"], protocol.Mute(), "muted"),
         (["unmute"], protocol.Unmute(), "unmuted"),
+        (["panic"], protocol.Panic(), "panic: silent until koe release"),
+        (["panic", "--by", "ann"], protocol.Panic(by="ann"), "panic: silent until koe release"),
+        (["release"], protocol.Release(), "released"),
         (["mode"], protocol.Mode(), "speak"),
         (["mode", "all_muted"], protocol.Mode(mode="all_muted"), "all_muted (before: speak)"),
         (["cancel", "8"], protocol.Cancel(utterance=8), "cancelled: 8"),
@@ -171,6 +174,7 @@ def test_say_wait(
     ("held", "given", "told"),
     [
         (["muted"], [], True),
+        (["panic"], [], True),
         (["paused", ""], [], False),  # the line may go to the other one
         (["paused", ""], ["--output", "out0"], True),
         (["paused", ""], ["--output", "out1"], False),
@@ -190,7 +194,7 @@ def test_say_wait_tells_at_once_why_nothing_will_sound(
     ender.start()
     assert main(["say", "hi", "--wait", *given]) == 0
     ender.join()
-    hint = {"muted": "koe unmute", "paused": "koe resume"}[held[0]]
+    hint = {"muted": "koe unmute", "paused": "koe resume", "panic": "koe release"}[held[0]]
     warned = capsys.readouterr().err
     assert (hint in warned) if told else not warned
 

@@ -41,6 +41,8 @@ CALLS: list[tuple[Callable[[Client], Any], protocol.Request, Any]] = [
     (lambda c: c.clear(priority="chatter"), protocol.Clear(priority="chatter"), 1),
     (lambda c: c.mute(), protocol.Mute(), None),
     (lambda c: c.unmute(), protocol.Unmute(), None),
+    (lambda c: c.panic("ann"), protocol.Panic(by="ann"), None),
+    (lambda c: c.release(), protocol.Release(), None),
     (lambda c: c.mode(), protocol.Mode(), "speak"),
     (lambda c: c.set_mode("all_muted"), protocol.Mode(mode="all_muted"), None),
     (lambda c: c.voice(), protocol.Voice(), "hana"),

@@ -101,12 +101,13 @@ def test_a_line_that_is_stopped_before_the_ear_gets_it_never_shows() -> None:
     assert shown.at(10.5) == Caption()
 
 
+@pytest.mark.parametrize("state", ["muted", "panic"])
 @pytest.mark.parametrize("output", ["main", None])
-def test_mute_clears(output: str | None) -> None:
+def test_mute_clears(output: str | None, state: str) -> None:
     shown = captions()
     hear(shown, *words(1, "one two", 10.0))
     assert shown.at(10.0).text == "one"
-    hear(shown, finished(1, 10.01), StateChanged(t=10.02, state="muted", output=output))
+    hear(shown, finished(1, 10.01), StateChanged(t=10.02, state=state, output=output))
     assert shown.at(10.5) == Caption()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,8 +142,14 @@ def test_a_voice_that_is_not_there_is_told(daemon: Rig, link: Link, told: Follow
 
 
 def test_a_scene_can_silence_koed(daemon: Rig, link: Link, told: Follower) -> None:
+    switch(link, "Game one")
+    told.next("voice.changed", voice="high")
+    kept = Path(daemon.client.status()["state_file"])
+    before = kept.read_bytes()
     switch(link, "Game over")
+    told.next("voice.changed", voice="low")
     changed = told.next("mode.changed", mode="all_muted")
+    assert kept.read_bytes() == before, "a rule is nobody's decision"
     assert (changed.previous, changed.by, changed.output) == ("chat_muted", "obs", "main")
     silent_since = time.monotonic()
     line = daemon.client.say("for later").utterance

@@ -166,6 +166,48 @@ def test_two_latches_must_both_be_lifted() -> None:
     assert of(rig.step(inputs.SetMode("speak", "main", "obs")), Mute) == [Mute("main", False)]
 
 
+def test_panic_silences_all_outputs_until_it_is_released() -> None:
+    rig = Rig(["main", "side"])
+    behind(rig)
+    rig.say(3, output="side", priority="urgent")
+    rig.make(rig.listed(3)[0])
+    rig.start(rig.listed(3)[0], 3)
+    done = rig.step(protocol.Panic(by="ann"))
+    assert of(done, Mute) == [Mute("main", True), Mute("side", True)]
+    assert [rig.over(n) for n in (1, 2, 3)] == ["skipped panic", "", "skipped panic"]
+    assert (rig.listed(), rig.listed(3), rig.kept["a"]) == ([], [], set())
+    told = [e for e in rig.events if isinstance(e, protocol.StateChanged)]
+    assert [(e.state, e.output, e.detail) for e in told] == [
+        ("panic", "main", "ann"), ("panic", "side", "ann"),
+    ]  # fmt: skip
+    assert rig.step(protocol.Panic(by="ben")) == []  # it holds already
+    rig.say(4, priority="urgent")
+    assert (rig.listed(), rig.lineup.channels["main"].held) == ([], "panic")
+    done = rig.step(protocol.Release())
+    assert of(done, Mute) == [Mute("main", False), Mute("side", False)]
+    assert rig.last("state").state == "released"
+    assert rig.parts(4)
+    assert rig.lineup.find(2)  # held, not dropped
+    assert rig.step(protocol.Release()) == []
+
+
+def test_nothing_but_a_release_lifts_a_panic() -> None:
+    rig = Rig()
+    for latch in (protocol.Mute(), protocol.Panic()):
+        rig.step(latch)
+    for other in (
+        protocol.Unmute(), protocol.Resume(), protocol.Mode(mode="all_muted"),
+        inputs.SetMode("speak", None, "obs"), protocol.Stop(),
+    ):  # fmt: skip
+        assert not of(rig.step(other), Mute)
+        assert rig.lineup.channels["main"].held == "panic"
+    assert of(rig.step(protocol.Release()), Mute) == [Mute("main", False)]
+    rig.step(protocol.Mute())
+    rig.step(protocol.Panic())
+    assert not of(rig.step(protocol.Release()), Mute)  # the other latch holds on
+    assert rig.lineup.channels["main"].held == "muted"
+
+
 def test_a_chat_that_is_muted_loses_what_waits_of_it() -> None:
     rig = Rig(["main", "side"])
     sounding(rig, priority="chatter")

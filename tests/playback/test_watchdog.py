@@ -84,6 +84,10 @@ def _muted(rig: Rig) -> None:
     rig.step(protocol.Mute())
 
 
+def _panicked(rig: Rig) -> None:
+    rig.step(protocol.Panic())
+
+
 def _all_muted(rig: Rig) -> None:
     rig.step(protocol.Mode(mode="all_muted"))
 
@@ -110,7 +114,7 @@ def _down(rig: Rig) -> None:
 
 @pytest.mark.parametrize(
     "hold",
-    [_paused, _muted, _all_muted, _no_device, _has_it, _warming, _preparing, _down],
+    [_paused, _muted, _panicked, _all_muted, _no_device, _has_it, _warming, _preparing, _down],
 )
 def test_what_holds_a_lane_keeps_it_quiet(hold: Callable[[Rig], None]) -> None:
     rig = Rig()

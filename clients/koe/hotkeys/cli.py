@@ -139,7 +139,7 @@ def _check(args: Namespace, settings: Any) -> int:
 def _advise(settings: Any) -> None:
     verbs = {binding.action.verb for binding in settings.bindings}
     if "panic" in verbs and "release" not in verbs:
-        print("koe hotkeys: no key releases the panic key; koe unmute does", file=sys.stderr)
+        print("koe hotkeys: no key releases the panic key; koe release does", file=sys.stderr)
 
 
 # --- one press -------------------------------------------------------------------------------

@@ -213,6 +213,8 @@ class Loop:
                     self._send(request)
             case "refused":
                 op = (news.request or {}).get("op", "")
+                if op == "panic" and body.get("code") == "unknown_op":
+                    self._send({"op": "mute"})  # a koed of before it knew panic
                 self._tell.problem(
                     str(body.get("code")), f"{op}: {body.get('message')}", str(body.get("hint", ""))
                 )

@@ -12,6 +12,8 @@ from typing import Any
 from koe.hotkeys.bindings import Binding
 
 Request = dict[str, Any]
+BY = "hotkey"
+"""Who caused a panic, as koed tells it."""
 CLIPBOARD = "clipboard"
 """The ``op`` of a request that the clipboard is to be said; it never reaches the wire."""
 
@@ -42,7 +44,7 @@ class Machine:
     tap_s: float = 0.25
     view: View = field(default_factory=View)
     panicked: bool = False
-    """Latched by the panic key; only a release ends it."""
+    """Latched, by the panic key or by whomever; only a release ends it."""
     _down: set[int] = field(default_factory=set)
     _holds: list[_Hold] = field(default_factory=list)
     """Voice keys that are down, in the order of pressing."""
@@ -132,13 +134,13 @@ class Machine:
             case "release":
                 forget = [{"op": "clear"}] if self.panicked else []
                 self.panicked = False
-                return [*forget, {"op": "unmute"}]
+                return [*forget, {"op": "release"}, {"op": "unmute"}]
             case _:
                 return [_request(verb, binding)]
 
     def panic(self) -> list[Request]:
         """Silence on all outputs, latched, and nothing that comes back."""
-        return [{"op": "mute"}, {"op": "stop"}]
+        return [{"op": "panic", "by": BY}, {"op": "stop"}]
 
     # --- what the daemon tells ---------------------------------------------------------------
 
@@ -149,7 +151,10 @@ class Machine:
         self.view.muted = any(output.get("muted") for output in outputs)
         self.view.paused = any(output.get("paused") for output in outputs)
         self.view.mode = str(next((o["mode"] for o in outputs if "mode" in o), "speak"))
-        return self.panic() if self.panicked and not self.view.muted else []
+        there = any(output.get("held") == "panic" for output in outputs)
+        forgotten = self.panicked and not there
+        self.panicked = self.panicked or there
+        return self.panic() if forgotten else []
 
     def event(self, event: dict[str, Any]) -> None:
         match event.get("event"):
@@ -164,8 +169,8 @@ class Machine:
         match state:
             case "muted" | "unmuted":
                 self.view.muted = state == "muted"
-                if state == "unmuted":  # by whomever
-                    self.panicked = False
+            case "panic" | "released":  # by whomever
+                self.panicked = state == "panic"
             case "paused" | "resumed":
                 self.view.paused = state == "paused"
 

@@ -105,6 +105,6 @@ def _panic(running: Rig, screen: XServer, ear: Ear, number: int) -> float:
     heard, first_t = ear.since(pressed_t)
     loud = np.flatnonzero(np.abs(heard) > QUIET)
     screen.key("F11")
-    _wait(lambda: not running.client.status()["outputs"]["main"]["muted"], "it is released")
+    _wait(lambda: not running.client.status()["outputs"]["main"]["held"], "it is released")
     time.sleep(0.05)
     return 1000 * (first_t + float(loud[-1]) / 48000 - pressed_t) if len(loud) else 0.0

@@ -225,7 +225,10 @@ def rig(
             started_at = time.monotonic()
             process = subprocess.Popen(
                 [sys.executable, "-m", "koed.cli", "run", "--config", str(folder / "koed.yaml")],
-                env=os.environ | {"KOED_RUNTIME_DIR": str(folder / "run")} | (environ or {}),
+                env=os.environ
+                | {"KOED_RUNTIME_DIR": str(folder / "run"), "XDG_STATE_HOME": str(folder / "state")}
+                | (environ or {}),
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )

@@ -129,7 +129,7 @@ class Captions:
                 self._note(_Mark(event.t + self._lead_s, "end", event.utterance))
             case UtteranceSkipped():
                 self._cut(event.t, event.utterance)
-            case StateChanged(state="muted"):
+            case StateChanged(state="muted" | "panic"):
                 for utterance in [*self._lines, *self._waiting()]:
                     self._cut(event.t, utterance)
             case VoiceChanged(when="now"):

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 ALLOWED = (
     "say", "skip", "stop", "clear", "cancel", "pause", "resume", "mute", "unmute", "voice", "mode",
-    "phrase",
+    "phrase", "panic", "release",
 )  # fmt: skip
 """What may be asked through OBS."""
 TOLD = (
@@ -39,6 +39,8 @@ SHOWN_CHARS = 200
 
 Ask = Callable[[Request], dict[str, Any] | None]
 """Carries out a request on the main thread; raises `KoedError` or `WireError`."""
+SetVoice = Callable[[protocol.Voice], Any]
+"""As `Ask`, for what a rule wants and no person."""
 SetMode = Callable[[ModeName, str | None, str], None]
 
 
@@ -68,7 +70,8 @@ class Part(Protocol):
 
 
 class ObsCompanion:
-    """``ask`` and ``set_mode`` are the desk's; ``outputs`` are the names of koed's outputs."""
+    """``ask`` carries out what people in OBS want, ``set_voice`` and ``set_mode`` what rules want;
+    ``outputs`` are the names of koed's outputs."""
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class ObsCompanion:
         session: Session,
         bus: Bus,
         ask: Ask,
+        set_voice: SetVoice,
         set_mode: SetMode,
         parts: Mapping[str, Part],
     ) -> None:
@@ -85,6 +89,7 @@ class ObsCompanion:
         self._session = session
         self._bus = bus
         self._ask = ask
+        self._change_voice = set_voice
         self._set_mode = set_mode
         self._parts = parts
         self._scene = ""
@@ -187,12 +192,12 @@ class ObsCompanion:
         request = protocol.Voice(name=decision.voice, when=decision.when, output=decision.output)
         try:
             try:
-                self._ask(request)
+                self._change_voice(request)
             except KoedError as error:
                 if error.code != "voice_not_ready":
                     raise
                 # it is being prepared: what comes next can wait for it, mid-sentence cannot
-                self._ask(dataclasses.replace(request, when="line"))
+                self._change_voice(dataclasses.replace(request, when="line"))
         except KoedError as error:
             message = f"scene {decision.scene!r} asks for voice {decision.voice}: {error.message}"
             log.warning("%s", message)

@@ -7,16 +7,21 @@ from collections.abc import Callable
 from koed.config import Config
 from koed.events import Bus
 from koed.obs.captures import Captures
-from koed.obs.companion import Ask, ObsCompanion, Part, SetMode
+from koed.obs.companion import Ask, ObsCompanion, Part, SetMode, SetVoice
 from koed.obs.password import password
 from koed.obs.prompter import Prompter
 from koed.obs.session import Session
 
 
 def companion(
-    config: Config, bus: Bus, wake: Callable[[], None], ask: Ask, set_mode: SetMode
+    config: Config,
+    bus: Bus,
+    wake: Callable[[], None],
+    ask: Ask,
+    set_voice: SetVoice,
+    set_mode: SetMode,
 ) -> ObsCompanion:
-    """``wake`` makes the main loop turn; ``ask`` and ``set_mode`` are carried out there."""
+    """``wake`` makes the main loop turn; the others are carried out there."""
     obs = config.obs
     session = Session(obs.host, obs.port, lambda: password(config), wake, obs.at == "start")
     prompter = Prompter(obs, session)
@@ -25,4 +30,5 @@ def companion(
     bus.listen(prompter.hear)
     bus.listen(captures.hear)
     parts: dict[str, Part] = {"captions": prompter, "captures": captures}
-    return ObsCompanion(obs, tuple(config.outputs), session, bus, ask, set_mode, parts)
+    outputs = tuple(config.outputs)
+    return ObsCompanion(obs, outputs, session, bus, ask, set_voice, set_mode, parts)

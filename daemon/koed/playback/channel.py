@@ -49,6 +49,8 @@ class Channel:
     upper: Lane
     muted: bool = False
     """The user's latch; the mode is another one."""
+    panicked: bool = False
+    """A third one, always of all outputs."""
     mode: ModeName = "speak"
     paused: bool = False
     voice: str | None = None
@@ -68,11 +70,13 @@ class Channel:
 
     @property
     def silent(self) -> bool:
-        return self.muted or self.mode == "all_muted"
+        return self.panicked or self.muted or self.mode == "all_muted"
 
     @property
     def held(self) -> Held:
         """Why nothing that is said now would sound; of several reasons the one to lift last."""
+        if self.panicked:
+            return "panic"
         if self.mode == "all_muted":
             return "all_muted"
         return "muted" if self.muted else "paused" if self.paused else ""

@@ -139,6 +139,16 @@ class Controls:
                 self._say_state("muted" if on else "unmuted", channel)
         return {}
 
+    def panic(self, request: protocol.Panic | protocol.Release) -> dict[str, Any]:
+        on = isinstance(request, protocol.Panic)
+        by = (request.by or "") if isinstance(request, protocol.Panic) else ""
+        for channel in self._lineup.channels_of(None):
+            if channel.panicked != on:
+                channel.panicked = on
+                self._hush(channel, "panic")
+                self._say_state("panic" if on else "released", channel, by)
+        return {}
+
     def mode(self, request: protocol.Mode) -> dict[str, Any]:
         channels = self._lineup.channels_of(request.output)
         previous = channels[0].mode
@@ -162,17 +172,17 @@ class Controls:
                 ModeChanged(mode=mode, previous=previous, output=channel.name, by=by)
             )
 
-    def _hush(self, channel: Channel) -> None:
+    def _hush(self, channel: Channel, reason: str = "mute") -> None:
         """Silence, or sound again, as the latches of ``channel`` say."""
         if channel.silent == self._lineup.queue.held(channel.name):
             return
         self._lineup.effect(effects.Mute(channel.name, channel.silent))
         self._lineup.queue.hold(channel.name, channel.silent)
         if channel.silent:
-            self._lineup.silence(channel, "mute")
+            self._lineup.silence(channel, reason)
 
-    def _say_state(self, state: str, channel: Channel) -> None:
-        self._lineup.publish(StateChanged(state=state, output=channel.name))
+    def _say_state(self, state: str, channel: Channel, detail: str = "") -> None:
+        self._lineup.publish(StateChanged(state=state, output=channel.name, detail=detail))
 
     # --- the voice ----------------------------------------------------------------------------
 

@@ -72,6 +72,8 @@ class Player:
             protocol.Resume: controls.pause,
             protocol.Mute: controls.mute,
             protocol.Unmute: controls.mute,
+            protocol.Panic: controls.panic,
+            protocol.Release: controls.panic,
             protocol.Mode: controls.mode,
             protocol.Voice: controls.voice,
         }

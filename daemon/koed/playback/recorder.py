@@ -42,6 +42,7 @@ KINDS: dict[str, type] = {
         Piece, QueueConfig, TextConfig, AudioConfig, EngineConfig, protocol.SayAppend,
         protocol.SayClose, protocol.Stop, protocol.Skip, protocol.Clear, protocol.Cancel,
         protocol.Pause, protocol.Resume, protocol.Mute, protocol.Unmute, protocol.Mode,
+        protocol.Panic, protocol.Release,
     )
 } | {"VoiceRequest": protocol.Voice}  # fmt: skip
 """What may stand in a recording, by name."""
@@ -151,7 +152,8 @@ def _head(player: Player) -> dict[str, Any]:
         "serial": lineup.next_serial,
         "voice": lineup.voice,
         "channels": {
-            name: [c.muted, c.mode, c.paused, c.voice] for name, c in lineup.channels.items()
+            name: [c.muted, c.mode, c.paused, c.voice, c.panicked]
+            for name, c in lineup.channels.items()
         },
         "known": [
             plain(v) for v in (*lineup.voices.by_name.values(), *lineup.voices.engines.values())
@@ -223,10 +225,11 @@ def _player(head: dict[str, Any], taken: deque[tuple[str, Take]]) -> Player:
 
     player = Player(config, head["lanes"], takes)
     lineup = player.lineup
-    for name, (muted, mode, paused, voice) in head["channels"].items():
+    for name, (muted, mode, paused, voice, *panicked) in head["channels"].items():
         channel = lineup.channels[name]
         channel.muted, channel.mode = muted, mode
         channel.paused, channel.voice = paused, voice
+        channel.panicked = bool(panicked and panicked[0])  # older recordings know of none
         lineup.queue.hold(name, channel.silent)
     start = inputs.Moment(0.0)
     waiting = [inputs.Submit(value_of(line)) for line in head["waiting"]]

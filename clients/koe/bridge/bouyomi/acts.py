@@ -94,7 +94,12 @@ class Acts:
                 return bool(self._ours(queue.speaking))
             states = await self._outputs()
         return any(
-            not (state.get("paused") or state.get("muted") or state.get("mode") == "all_muted")
+            not (
+                state.get("paused")
+                or state.get("muted")
+                or state.get("mode") == "all_muted"
+                or state.get("held") == "panic"
+            )
             for state in states
         )
 
