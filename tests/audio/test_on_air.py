@@ -200,3 +200,34 @@ def test_a_suspended_sink_is_woken_and_told_once(
     wait_for(lambda: hears_us(recorder), what="our sound, again")
     assert stage.codes() == ["sink_suspended"]
     assert output.playing
+
+
+def test_the_desktop_is_not_on_air_while_its_speakers_are_still_to_come(
+    sound: SoundServer, stage: Stage
+) -> None:
+    """As after a restart of the server: ours is the first sink that there is."""
+    sound.unload("speakers")
+    wait_for(lambda: "speakers" not in sound.names("sinks"))
+    stage.start()
+    recorder = sound.record("koed_mic")
+    sound.play(MUSIC_HZ)
+    time.sleep(0.5)
+    sound.pactl("load-module", "module-null-sink", "sink_name=speakers")
+    wait_for(lambda: sound.default("sink") == "speakers", what="hers is the default again")
+    speakers = sound.record("speakers.monitor")
+    wait_for(lambda: foreign_s(speakers, MUSIC_HZ) > 0.2, what="music in the speakers")
+    assert foreign_s(recorder, MUSIC_HZ) <= LEAK_S
+    assert hears_us(recorder)
+
+
+def test_her_microphone_vanishes_and_comes_back(sound: SoundServer, stage: Stage) -> None:
+    stage.start()
+    recorder = sound.record("koed_mic")
+    sound.unload("headset")
+    wait_for(lambda: hears_us(recorder), what="our sound")
+    module = "module-null-source" if sound.kind == "pulseaudio" else "module-null-sink"
+    name = "source_name=headset" if sound.kind == "pulseaudio" else "sink_name=headset"
+    virtual = () if sound.kind == "pulseaudio" else ("media.class=Audio/Source/Virtual",)
+    sound.pactl("load-module", module, name, *virtual)
+    wait_for(lambda: sound.default("source") == "headset", what="hers is the default again")
+    assert not stage._memory.exists()

@@ -207,3 +207,20 @@ def test_a_name_with_syntax_is_refused() -> None:
     with pytest.raises(DeviceError) as caught:
         VirtualMicrophone(SoundServer(), "koed rate=1", "koed_mic", "koed")
     assert caught.value.code == "bad_name"
+
+
+def test_a_koed_with_the_same_process_id_is_another_one(
+    sound: Rig, server: SoundServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In containers each is process 1."""
+    with monkeypatch.context() as patched:
+        for module in ("sound_server", "virtual"):
+            patched.setattr(f"koed.audio.{module}.PROCESS", "of another container")
+        other = SoundServer()
+        other.connect()
+        VirtualMicrophone(other, "koed", "koed_mic", "koed").ensure()
+    with pytest.raises(DeviceError) as caught:
+        microphone(server).ensure()
+    assert caught.value.code == "sink_name_taken"
+    other.close()
+    wait_for(lambda: _adopted(microphone(server)), what="what it left is adopted")

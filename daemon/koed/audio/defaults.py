@@ -55,13 +55,21 @@ class DefaultDevices:
         for kind in KINDS:
             before = self._before.get(kind)
             ours = self._ours[kind]
-            if settled or before is None:
-                if kind == "source":
-                    self._note(server, now[kind] == ours)
+            if kind == "sink":
+                if now[kind] == ours:
+                    self._give_back_sink(server, before)
+            elif settled or before is None:
+                self._note(server, now[kind] == ours)
             # A monitor as default means that there is no real microphone: none to give back.
             elif now[kind] == ours != before and before in _others(server, kind, ours):
                 self._set(server, kind, before)
                 del self._before[kind]
+
+    def _give_back_sink(self, server: SoundServer, before: str | None) -> None:
+        """It may be ours for as long as there is no other, as while the hardware comes."""
+        others = _others(server, "sink", self._ours["sink"])
+        if others:
+            self._set(server, "sink", before if before in others else others[0])
 
     def _note(self, server: SoundServer, is_ours: bool) -> None:
         if is_ours == self.chosen:
