@@ -137,6 +137,7 @@ TABLE = {
     "koed.audible": May(VALUES + " koed.playback.voice_choice"),
     "koed.journal": May("koed.files koed.playback.queue", "msgpack"),
     "koed.keeping": May(f"{VALUES} {PLAYBACK} koed.files koed.journal koed.state"),
+    "koed.welcome": May(VALUES + " koed.audio.device koed.audio.sound_server", "numpy"),
     "koed.farewell": May("koed.playback koed.audio.output"),
     # sound
     "koed.audio": May(VALUES + " koed.metrics koed.engine.base koed.audio", "numpy soxr"),

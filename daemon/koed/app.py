@@ -17,7 +17,7 @@ import zmq
 
 import koed
 from koe.protocol import PROTOCOL_VERSION, Event, Say, StateChanged, Trouble, WireError
-from koed import audible, farewell, keys, metrics
+from koed import audible, farewell, keys, metrics, welcome
 from koed.audio.mixer import Mixer
 from koed.audio.output import Output, OutputSignal
 from koed.chat.counter import ChatCounter
@@ -337,6 +337,8 @@ class App:
             self.desk.handle(Say(text=self.config.greeting), NOBODY)
         elif sys.stderr.isatty():
             log.info("make it speak: koe say hello")
+            if self.keeping.orderly and self.config.audio.device != "null":
+                welcome.say(self.config)
 
     def _bow_out(self) -> None:
         log.info("%s: stopping", self.signals.stop)
