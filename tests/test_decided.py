@@ -207,7 +207,7 @@ def test_what_is_no_file_of_koeds_is_not_read(tmp_path: Path) -> None:
 
 
 def test_two_daemons_of_one_user_keep_what_is_theirs(tmp_path: Path) -> None:
-    one, other = tmp_path / "run1", tmp_path / "run2"
+    one, other = tmp_path / "run1", tmp_path / os.fsdecode(b"run\xff")
     assert keeping.home(one, tmp_path) == tmp_path
     written = dataclasses.replace(FRESH, runtime=str(one))
     files.write(tmp_path / keeping.STATE, state.to_bytes(written))

@@ -43,15 +43,21 @@ Trouble = Callable[[KoedError], None]
 def home(runtime: Path, folder: Path) -> Path:
     """Where a daemon keeps it below the state ``folder``: there itself, if no daemon of another
     runtime folder has been there before, else in a folder of its own."""
-    own = folder / "at" / hashlib.sha256(os.fsencode(runtime)).hexdigest()[:16]
+    mine = _name(runtime)
+    own = folder / "at" / hashlib.sha256(mine.encode()).hexdigest()[:16]
     if own.is_dir():
         return own
     try:
         data = files.read(folder / STATE, state.MAX_BYTES)
-        there = state.from_bytes(data).runtime if data is not None else str(runtime)
+        there = state.from_bytes(data).runtime if data is not None else mine
     except (OSError, ValueError):
         return folder  # it is nobody's
-    return folder if there == str(runtime) else own
+    return folder if there == mine else own
+
+
+def _name(folder: Path) -> str:
+    """A path as text that is UTF-8, whatever its bytes are."""
+    return os.fsencode(folder).decode("utf-8", "backslashreplace")
 
 
 class Keeping:
@@ -103,7 +109,7 @@ class Keeping:
         for name in set(kept.outputs) - set(outputs):
             if kept.outputs[name] != state.Decided():
                 log.warning("what was decided for output %r is forgotten: it is gone", name)
-        kept = dataclasses.replace(kept, runtime=str(self._runtime))
+        kept = dataclasses.replace(kept, runtime=_name(self._runtime))
         self.state = state.adopt(kept, outputs, self._config.voice)
         for request in state.latches(self.state):
             log.warning("as it was left: %s", state.words(request))
