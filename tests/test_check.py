@@ -12,6 +12,7 @@ from koed import check
 from koed.config import load
 
 
+@pytest.mark.slow
 def test_a_voice_that_works_has_spoken() -> None:
     found = check._neural()
     assert found.good is True, found
@@ -47,6 +48,7 @@ def test_a_library_that_cannot_be_loaded_is_told(
     assert "pip install" in found.hint
 
 
+@pytest.mark.slow
 def test_an_error_of_the_engine_comes_with_its_hint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -284,6 +284,7 @@ def koed(tmp_path: Path, *arguments: str, code: int) -> tuple[Any, str]:
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
+@pytest.mark.slow
 def test_the_command(folder: Path, tmp_path: Path) -> None:
     """With the example of a user who has no model yet; the command itself loads no torch."""
     settings = tmp_path / "koed.yaml"

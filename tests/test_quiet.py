@@ -114,6 +114,7 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
+@pytest.mark.slow
 def test_daemon_worker_and_commands_stay_at_home(home: Home) -> None:
     with home.daemon() as client:
         for voice in ("hana", "low"):

@@ -350,6 +350,7 @@ def test_two_threads_and_every_command(seed: int) -> None:
     assert not mixer.render(BLOCK).any()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow() -> None:
     rig, serial = Rig(), 0
     mixer, sound = rig.mixer, tone(0.3, rate_hz=32000)

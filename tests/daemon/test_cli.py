@@ -37,7 +37,12 @@ def koe(daemon: Rig) -> Run:
 
     def run(*arguments: str, code: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*KOE, *arguments], env=environ, input=stdin, capture_output=True, text=True, timeout=60
+            [*KOE, *arguments],
+            env=environ,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
         assert done.returncode == code, done.stderr + done.stdout
         assert "Traceback" not in done.stderr
@@ -53,7 +58,7 @@ def read(done: subprocess.CompletedProcess[str]) -> Any:
 
 def koed(*arguments: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [*KOED, *arguments], env=os.environ | environ, capture_output=True, text=True, timeout=60
+        [*KOED, *arguments], env=os.environ | environ, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == code, done.stderr + done.stdout
     assert "Traceback" not in done.stderr
@@ -158,7 +163,7 @@ def test_exit_codes(koe: Run, watch: Watch, tmp_path: Path) -> None:
 def test_the_plain_example_speaks(daemon: Rig, watch: Watch) -> None:
     environ = os.environ | {"KOED_RUNTIME_DIR": str(daemon.folder / "run")}
     command = [sys.executable, str(EXAMPLE), "from the example"]
-    out = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    out = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300)
     assert "'ok': True" in out.stdout, out.stderr
     finished: Any = watch.wait("utterance.finished")
     assert finished.spoken_s == pytest.approx(CHAR_S * len("from the example"), abs=0.05)

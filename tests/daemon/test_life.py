@@ -230,8 +230,14 @@ def _farewell(daemon: Rig, server: Any) -> None:
     assert (dropped.event, dropped.reason) == ("utterance.dropped", "shutdown")
     assert witness.told(watch, "state", state="stopping")
     watch.close()
-    assert not {"koed", "koed_mic"} & {*server.names("sinks"), *server.names("sources")}
     recorder.wait_for_silence()
+    ours = {"koed", "koed_mic"}
+    there = ours & {*server.names("sinks"), *server.names("sources")}
+    assert there == ours  # it would hear another microphone
+    command = [sys.executable, "-m", "koed.cli", "devices", "--remove"]
+    removed = subprocess.run(command, env=server.environment(), capture_output=True, text=True)
+    assert removed.stdout.count("removed") == 2
+    assert not ours & {*server.names("sinks"), *server.names("sources")}
     samples = np.abs(recorder.samples())
     end = int(np.flatnonzero(samples > 1e-4)[-1]) + 1
     before, last = samples[end - 2400 : end - 960].max(), samples[end - 120 : end].max()

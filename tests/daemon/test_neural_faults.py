@@ -22,6 +22,9 @@ PATCH = Path(__file__).parent / "patched"
 LINE = "this one is long enough to be made in several pieces and nothing of it may be lost today"
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")

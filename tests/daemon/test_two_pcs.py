@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import yaml
 
 from koed import keys
@@ -70,6 +71,7 @@ class PowerPc:
         wait_for(lambda: words in self.log.read_text(), PATIENCE_S, words)
 
 
+@pytest.mark.slow
 def test_the_recipe_as_it_is_typed(tmp_path: Path) -> None:
     power = PowerPc(tmp_path / "power")
     assert len(power.recipe) == 2

@@ -40,6 +40,7 @@ def positive(value: Any) -> bool:
     return isinstance(value, str) or value > 0
 
 
+@pytest.mark.slow
 def test_everything_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +184,7 @@ def test_all_that_is_said_of_memory_is_varied_and_the_same_each_time() -> None:
     assert {turn.voice for turn in said} == set(memory.VOICES)
 
 
+@pytest.mark.slow
 def test_the_worker_is_followed_through_cuts_restyles_and_reloads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

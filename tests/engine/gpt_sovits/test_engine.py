@@ -373,6 +373,7 @@ def told(words: list[Word], text: str) -> list[str]:
     return [text[word.start : word.end] for word in words]
 
 
+@pytest.mark.slow
 def test_a_worker_speaks_streams_restyles_stops_and_keeps_its_voices(
     tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

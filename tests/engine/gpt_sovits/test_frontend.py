@@ -119,6 +119,7 @@ def test_refusals() -> None:
     assert "你好" in nothing.value.message
 
 
+@pytest.mark.slow
 def test_only_the_spoken_languages_libraries_are_loaded() -> None:
     program = (
         "import json, sys\n"
