@@ -61,7 +61,8 @@ fuzz:
 test-pipewire:
 	@scripts/setup.sh test-pipewire
 	@KOED_TEST_AUDIO=pipewire exec $(VENV)/python -m pytest tests/audio \
-		tests/daemon/test_faults.py tests/daemon/test_life.py $(ARGS)
+		tests/daemon/test_faults.py tests/daemon/test_life.py \
+		tests/daemon/test_who_hears.py tests/daemon/test_welcome.py $(ARGS)
 
 test-debian13: export ARGS := $(ARGS)
 test-debian13:
