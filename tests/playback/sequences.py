@@ -21,7 +21,7 @@ SEQUENCES = 5000
 FILES = 4
 CHUNK = 125
 
-OLD_FAULTS = (325, 686, 743, 1086, 1937, 2330, 9232, 328592, 329001)
+OLD_FAULTS = (325, 686, 743, 1086, 1937, 2330, 9232, 328592, 329001, 1176257)
 """Seeds at which such a test broke the core of its day."""
 
 

@@ -271,7 +271,9 @@ class Lineup:
                 planned = utterance.script.take() if voice else None
                 if voice is None or planned is None:
                     break
-                self._ask(utterance, planned, voice)
+                planned = utterance.unheard_of(planned)
+                if planned is not None:
+                    self._ask(utterance, planned, voice)
         except KoedError as error:
             self.fail(utterance, error.code, error.message)
         except Exception as error:  # noqa: BLE001 - told with its line

@@ -35,7 +35,7 @@ class Follower:
                 self._tell_words(channel, utterance, part, report.played_s, heard_t)
             utterance.spoken_s += report.played_s - part.from_s
             utterance.starved_s += report.starved_s
-            if report.kind == "ended" and not part.replaced:
+            if report.kind == "ended" and (part.complete or not part.replaced):
                 utterance.heard_to = max(utterance.heard_to, part.segment.end)
             lane = self._lineup.lane_of(utterance)
             if lane is not None:

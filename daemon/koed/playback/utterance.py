@@ -316,6 +316,15 @@ class Utterance:
                 self.plan_first(planned)
         return gone
 
+    def unheard_of(self, planned: Planned) -> Planned | None:
+        """What is left of a plan: a part that was to be restyled may have been heard meanwhile, as
+        its engine was waited for. None = nothing is."""
+        joint = planned.joint
+        if joint is None or self.part(joint.old) is not None:
+            return planned
+        rest = rest_of(planned.segment, self.heard_to - planned.segment.start)
+        return Planned(rest, planned.continues) if rest else None
+
     def plan_first(self, planned: Planned) -> None:
         """This is said next."""
         assert self.script is not None, "it is on stage"
