@@ -203,6 +203,15 @@ class SoundServer:
         self.play(pitch_hz, "street")
         self.choose("source", "live")
 
+    def streams(self, kind: str, name: str) -> dict[str, bool]:
+        """Numbers of the ``sink-inputs`` or ``source-outputs`` of a program, and who is mute."""
+        found = {}
+        for block in self.pactl("list", kind).split("\n\n"):
+            number = block.partition("#")[2].partition("\n")[0]
+            if f'application.name = "{name}"' in block:
+                found[number] = "\tMute: yes" in block
+        return found
+
     def choose(self, kind: str, name: str) -> None:
         """As the user does: make a ``sink`` or ``source`` the default."""
         self.pactl(f"set-default-{kind}", name)

@@ -58,6 +58,7 @@ def devices(config: Config, as_json: bool, remove: bool = False) -> int:
 
 
 def _leftovers(remove: bool) -> list[Finding]:
+    from koed.audio.recorders import who_records
     from koed.audio.sound_server import SoundServer
     from koed.audio.virtual import leftovers, unload
 
@@ -65,9 +66,14 @@ def _leftovers(remove: bool) -> list[Finding]:
     try:
         server.connect()
         found = []
+        recorded = who_records(server)
         for item in leftovers(server):
             detail = f"{item.description!r} ({item.name}) of a koed that ended"
-            if remove:
+            if remove and recorded:
+                why = f"{detail}: it stays, as {', '.join(recorded)} would hear another microphone"
+                hint = "end that recording, or choose another microphone there, and try again"
+                found.append(Finding("left there", False, why, hint))
+            elif remove:
                 unload(server, item)
                 found.append(Finding("removed", None, detail))
             else:

@@ -23,17 +23,17 @@ class Stage:
         self.outputs: list[Output] = []
         self.told: list[Trouble] = []
 
-    def start(self, description: str = "koed") -> Output:
+    def start(self, description: str = "koed", sink: str = "koed") -> Output:
         output = Output(
-            "main",
-            OutputConfig(description=description),
+            sink,
+            OutputConfig(sink=sink, microphone=f"{sink}_mic", description=description),
             AudioConfig(),
             ToneSource(OURS_HZ),  # type: ignore[arg-type]
             memory=self._memory,
         )
         self.outputs.append(output)
         output.start()
-        wait_for(lambda: output.status()["device"] == "pulse:koed", what="it plays")
+        wait_for(lambda: output.status()["device"] == f"pulse:{sink}", what="it plays")
         return output
 
     def codes(self) -> list[str]:

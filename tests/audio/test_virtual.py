@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from koed.audio.defaults import DefaultDevices
-from koed.audio.sound_server import SoundServer
-from koed.audio.virtual import VirtualMicrophone, plain
+from koed.audio.sound_server import SoundServer, client_name
+from koed.audio.virtual import VirtualMicrophone, leftovers, plain
 from koed.errors import DeviceError
 from tests.rigs import SoundServer as Rig
 from tests.rigs import wait_for
@@ -21,7 +21,7 @@ HOSTILE = 'Bob\'s "voice" \\ 声\n; sink_name=evil'
 # Makes a microphone, says so, and lives until it is killed.
 CHILD = """
 import sys, time
-from koed.audio.sound_server import SoundServer
+from koed.audio.sound_server import SoundServer, client_name
 from koed.audio.virtual import VirtualMicrophone
 server = SoundServer(timeout_s=20.0)
 server.connect()
@@ -224,3 +224,22 @@ def test_a_koed_with_the_same_process_id_is_another_one(
     assert caught.value.code == "sink_name_taken"
     other.close()
     wait_for(lambda: _adopted(microphone(server)), what="what it left is adopted")
+
+
+def test_what_was_adopted_is_no_leftover(sound: Rig, server: SoundServer) -> None:
+    """Whoever made it has ended, but who took it over is there."""
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"made\n"
+        child.kill()
+    mine = microphone(server)
+    wait_for(lambda: _adopted(mine), what="it is adopted")
+    assert len(leftovers(server)) == 2  # nobody has vouched for it yet
+    (maker,) = mine.adopted(mine.verify())
+    voucher = SoundServer(client_name(maker))
+    voucher.connect()
+    assert leftovers(server) == []
+    assert mine.there() is not None  # and it is ours all the same
+    voucher.close()
+    mine.remove()
+    wait_for(lambda: not modules(sound))

@@ -234,15 +234,23 @@ def _farewell(daemon: Rig, server: Any) -> None:
     ours = {"koed", "koed_mic"}
     there = ours & {*server.names("sinks"), *server.names("sources")}
     assert there == ours  # it would hear another microphone
-    command = [sys.executable, "-m", "koed.cli", "devices", "--remove"]
-    removed = subprocess.run(command, env=server.environment(), capture_output=True, text=True)
-    assert removed.stdout.count("removed") == 2
+    refused = _remove_devices(server)
+    assert refused.returncode == 1
+    assert "parec" in refused.stdout
+    assert server.pactl("list", "short", "modules").count("koed") >= 2
+    recorder.close()
+    wait_for(lambda: _remove_devices(server).returncode == 0, what="they are removed")
     assert not ours & {*server.names("sinks"), *server.names("sources")}
     samples = np.abs(recorder.samples())
     end = int(np.flatnonzero(samples > 1e-4)[-1]) + 1
     before, last = samples[end - 2400 : end - 960].max(), samples[end - 120 : end].max()
     assert last < before / 3  # it fades, it is not cut
     assert len(samples) - end > 24  # and what follows is silence
+
+
+def _remove_devices(server: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "koed.cli", "devices", "--remove"]
+    return subprocess.run(command, env=server.environment(), capture_output=True, text=True)
 
 
 # --- a worker elsewhere --------------------------------------------------------------------------

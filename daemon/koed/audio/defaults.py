@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from koed.audio.sound_server import SoundServer
+from koed.audio.sound_server import OWNER, SoundServer
 from koed.errors import DeviceError
 
 SETTLE_S = 0.1
@@ -99,10 +99,12 @@ class DefaultDevices:
 
 
 def _others(server: SoundServer, kind: Kind, ours: str) -> list[str]:
-    """Names of the devices that are not ours, monitors left out."""
+    """Names of the devices that are no koed's, monitors left out."""
     listed = server.call(lambda p: getattr(p, f"{kind}_list")())
     return [
         item.name
         for item in listed
-        if item.name != ours and item.proplist.get("device.class") != "monitor"
+        if item.name != ours
+        and item.proplist.get("koed.owner") != OWNER
+        and item.proplist.get("device.class") != "monitor"
     ]

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from koe.protocol import DeviceBack, DeviceLost, Trouble
 from koed.audio.device import PulseDevice
-from koed.audio.neighbours import Neighbours
+from koed.audio.recorders import Recorders
 from koed.audio.session import Installation, Session, Wishes
 from koed.audio.sinks import NullDevice
+from koed.audio.strangers import Strangers
 from koed.audio.valve import Valve
 from koed.audio.volumes import Volumes
 from koed.errors import DeviceError, KoedError
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from koed.config import AudioConfig, OutputConfig
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+TELL_AGAIN_S = 60.0
+"""What happens over and over is told so often."""
 PROBE_S = 2.0
 """On the null device a server is looked for so often."""
 STEADY_S = 10.0
@@ -82,11 +85,12 @@ class Output:
         """Why it does not play, or why it plays into the null device."""
         self.left = ""
         """Why the microphone stays after `stop`; empty = it does not."""
-        self._neighbours = Neighbours()
+        self._recorders = Recorders()
         self._volumes = Volumes()
         self._wishes = Wishes(
-            config, audio, server, memory, self._neighbours, self._volumes, self._tell
+            config, audio, server, memory, self._recorders, Strangers(), self._volumes, self._tell
         )
+        self._told: dict[str, float] = {}
         self._settled = threading.Event()
         self._wake = wake
         self._signals: deque[OutputSignal] = deque(maxlen=1000)
@@ -182,7 +186,7 @@ class Output:
             "latency_ms": round(device.latency_s * 1000, 1) if device is not None else None,
             "underruns": self.underruns,
             "faults": self.faults,
-            "recorders": list(self._neighbours.recorders),
+            "recorders": list(self._recorders.names),
             "volumes": {part: asdict(it) for part, it in self._volumes.by_part.items()},
             "code": self.error.code if self.error is not None else None,
             "message": str(self.error) if self.error is not None else "",
@@ -202,7 +206,7 @@ class Output:
         if self.state != "playing":
             return []
         found = self._volumes.obstacles()
-        if not self._neighbours.recorders:
+        if not self._recorders.names:
             found.append(
                 KoedError(
                     "not_recorded",
@@ -314,6 +318,11 @@ class Output:
             self._faults += device.faults if isinstance(device, PulseDevice) else 0
 
     def _tell(self, error: KoedError) -> None:
+        now, words = time.monotonic(), str(error)
+        if now - self._told.get(words, -TELL_AGAIN_S) < TELL_AGAIN_S:
+            return
+        recent = {text: at for text, at in self._told.items() if now - at < TELL_AGAIN_S}
+        self._told = recent | {words: now}
         trouble = Trouble(code=error.code, message=error.message, hint=error.hint)
         self._signal(trouble, f"output {self.name}: {error}")
 

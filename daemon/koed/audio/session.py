@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from koed.audio import volumes
 from koed.audio.defaults import DefaultDevices
 from koed.audio.device import MARK, PulseDevice, Source
-from koed.audio.neighbours import Neighbours
-from koed.audio.sound_server import SoundServer
+from koed.audio.recorders import Recorders, source_outputs
+from koed.audio.sound_server import SoundServer, client_name
+from koed.audio.strangers import Strangers
 from koed.audio.valve import Valve
 from koed.audio.virtual import Devices, VirtualMicrophone
 from koed.audio.volumes import Volumes
@@ -43,7 +45,8 @@ class Wishes:
     address: str | None
     """Of the server, None = the user's own."""
     memory: Path | None
-    neighbours: Neighbours
+    recorders: Recorders
+    strangers: Strangers
     volumes: Volumes
     tell: Callable[[KoedError], None]
 
@@ -64,18 +67,25 @@ class Installation:
         self.defaults = DefaultDevices(
             {"sink": config.sink, "source": config.microphone}, wishes.memory
         )
+        self._vouchers: list[SoundServer] = []
+        """Connections that show that who made our devices lives on in us."""
 
     def make(self) -> None:
         """Have the devices; who recorded those before them gets these."""
-        neighbours = self.wishes.neighbours
-        neighbours.meet(self.server)
+        recorders = self.wishes.recorders
+        recorders.meet(self.server)
+        self.wishes.strangers.meet(self.server)
         before = self.defaults.now(self.server)
-        made = self.microphone.ensure(lambda *there: neighbours.hush(self.server, *there))
+        made = self.microphone.ensure(lambda *there: recorders.hush(self.server, *there))
         devices = self.microphone.verify()
+        for process in self.microphone.adopted(devices):
+            voucher = SoundServer(client_name(process), self.wishes.address)
+            self._vouchers.append(voucher)
+            voucher.connect()
         if made:
             volumes.open_devices(self.server, devices)
             self.defaults.made(self.server, before)
-        for error in neighbours.take_back(self.server, devices):
+        for error in recorders.take_back(self.server, devices):
             self.wishes.tell(error)
         self.wake(devices)
 
@@ -90,26 +100,27 @@ class Installation:
     def remove(self) -> str:
         """Take the devices away, unless somebody would get others in their place. Why they stay,
         empty = they are gone."""
-        neighbours = self.wishes.neighbours
-        neighbours.release(self.server)
+        self.wishes.strangers.release(self.server)
         devices = self.microphone.there()
         needed = self._who_needs(devices) if devices is not None else ""
         if devices is None or not needed:
             self.microphone.remove()
         else:  # silent, whatever the desktop plays there while we are away
             self.server.call(lambda p: p.sink_mute(devices.sink.index, True))
+            self.wishes.recorders.open_ears(self.server, devices)
         return needed
 
     def _who_needs(self, devices: Devices) -> str:
-        self.wishes.neighbours.look(self.server, devices)
+        self.wishes.recorders.look(source_outputs(self.server), devices)
         self.defaults.look(self.server)
-        names = self.wishes.neighbours.recorders
+        names = self.wishes.recorders.names
         if names:
             return f"{', '.join(names)} records it"
         return "it is your default microphone" if self.defaults.chosen else ""
 
     def close(self) -> None:
-        self.server.close()
+        for connection in (*self._vouchers, self.server):
+            connection.close()
 
 
 class Session(Installation):
@@ -130,7 +141,10 @@ class Session(Installation):
             self.device.open(source)
             self._place()
             self.valve.start()
+            wishes.recorders.open_ears(self.server, self.microphone.verify())
         except BaseException:
+            with contextlib.suppress(DeviceError):  # it may be gone again, or the server is
+                wishes.recorders.hush(self.server)
             self.close()
             raise
 
@@ -184,15 +198,18 @@ class Session(Installation):
 
     def verify(self) -> None:
         wishes = self.wishes
-        for happened in wishes.neighbours.show_out(self.server, self._sink):  # it is on air
+        for happened in wishes.strangers.show_out(self.server, self._sink):  # it is on air
             wishes.tell(happened)
+        recording = source_outputs(self.server)  # before the devices: see `Recorders.look`
         try:
             devices = self.microphone.verify()
         except DeviceError as error:
             if error.code in ("sink_unloaded", "microphone_unloaded"):
-                wishes.neighbours.hush(self.server)
+                wishes.recorders.hush(self.server)
             raise
-        wishes.neighbours.look(self.server, devices)
+        wishes.recorders.look(recording, devices)
+        if wishes.recorders.has_muted:
+            wishes.recorders.open_ears(self.server, devices)
         stream = self._stream()
         # None = no stream: after an underrun ALSA makes a new one. If it does not, it will stall.
         if stream is not None and stream.sink != devices.sink.index:

@@ -32,12 +32,12 @@ class SoundServer:
 
     def __init__(
         self,
-        client_name: str = "",
+        name: str = "",
         address: str | None = None,
         timeout_s: float = 1.0,
         wake_fd: int = -1,
     ) -> None:
-        self._name = client_name or _client(PROCESS)
+        self._name = name or client_name(PROCESS)
         self.timeout_s = timeout_s
         self.software = ""
         """What answers, for instance ``PulseAudio (on PipeWire 1.0.5)``."""
@@ -96,6 +96,16 @@ class SoundServer:
         finally:
             self._deadline_s = None
 
+    def tried(self, operation: Callable[[Any], object]) -> bool:
+        """`call`; False if the server refuses, as of a stream that has ended meanwhile."""
+        try:
+            self.call(operation)
+        except DeviceError as error:
+            if error.code != "server_refused":
+                raise
+            return False
+        return True
+
     def wait(self, timeout_s: float) -> bool:
         """Sleep until something changes on the server (True), ``wake_fd``, or the timeout."""
         if self._pulse is None:
@@ -111,7 +121,7 @@ class SoundServer:
     def is_connected(self, process: str) -> bool:
         """Is a koed of this process alive? The server knows, whatever machine it is on."""
         clients = self.call(lambda p: p.client_list())
-        return any(c.proplist.get("application.name") == _client(process) for c in clients)
+        return any(c.proplist.get("application.name") == client_name(process) for c in clients)
 
     def stream(self, mark_key: str, mark: str) -> Any:
         """The stream with this property that plays into a sink; None = there is none."""
@@ -148,7 +158,7 @@ class SoundServer:
         return count
 
 
-def _client(process: str) -> str:
+def client_name(process: str) -> str:
     """The name under which it is connected."""
     return f"{OWNER} {process}"
 

@@ -15,6 +15,8 @@ from koed.errors import DeviceError
 APPEAR_S = 1.5
 """PipeWire shows a module's node some time after it has confirmed the module."""
 
+_OURS = {PROCESS}
+"""Makers of devices that this process made or adopted."""
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 # The two servers read nested quotes differently (PipeWire keeps backslashes), so none is sent:
 # typographic marks look the same to a human and mean nothing to a parser.
@@ -91,6 +93,12 @@ class VirtualMicrophone:
             )
         return Devices(sink, microphone)
 
+    def adopted(self, devices: Devices) -> list[str]:
+        """Makers of our devices that are not this process; they count as ours from now on."""
+        makers = {d.proplist.get("koed.process", "") for d in (devices.sink, devices.microphone)}
+        _OURS.update(makers)
+        return sorted(makers - {PROCESS})
+
     def there(self) -> Devices | None:
         """Both, whoever of us made them; None = one is not there, or somebody else's."""
         sink, microphone = self._find("sink"), self._find("source")
@@ -132,7 +140,7 @@ class VirtualMicrophone:
         if item.proplist.get("koed.owner") != OWNER:
             return False
         process = item.proplist.get("koed.process", "")
-        return process == PROCESS or not self._server.is_connected(process)
+        return process in _OURS or not self._server.is_connected(process)
 
     def _belongs(self, item: Any) -> bool:
         return bool(item.proplist.get("koed.pair") == self._pair)

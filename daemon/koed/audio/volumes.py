@@ -16,7 +16,7 @@ WHISPER_PERCENT = 15
 """About -50 dB: below that nothing is heard."""
 FULL = 1.0
 LIFT = {
-    "stream": "restart koed, which plays at full volume",
+    "stream": "turn it up in the mixer of the desktop; koed plays at full volume when it starts",
     "sink": "pactl set-sink-mute {name} 0; pactl set-sink-volume {name} 100%",
     "microphone": "pactl set-source-mute {name} 0; pactl set-source-volume {name} 100%",
 }

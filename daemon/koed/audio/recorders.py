@@ -1,0 +1,163 @@
+"""Who records us, and hears nothing else.
+
+A sound server gives a stream whose device has gone another one without asking: who recorded our
+microphone would hear the streamer's own. It cannot be kept from that, so they are muted at once,
+given the new device, and heard again when that has its sound. Whom she had muted stays mute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from koed.audio.sound_server import SoundServer
+from koed.audio.virtual import Devices, leftovers
+from koed.errors import KoedError
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """A stream of somebody else that records us."""
+
+    name: str
+    of: Literal["microphone", "sink"]
+    """What it records: the microphone, or what is played into the sink."""
+
+
+class Recorders:
+    """Of one output, over all its connections to one server."""
+
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+        """Of the programs that record, as of the last look."""
+        self._server_cookie = 0
+        self._known: dict[int, Recorder] = {}
+        self._hushed: set[int] = set()
+        """Those that we muted."""
+        self._owed: set[str] = set()
+        """Names of programs that ended while we had muted them: a server remembers that."""
+
+    @property
+    def has_muted(self) -> bool:
+        """Somebody is mute because of us."""
+        return bool(self._hushed or self._owed)
+
+    def meet(self, server: SoundServer) -> None:
+        """Of another server than before nothing is known: its numbers begin anew."""
+        cookie = server.call(lambda p: p.server_info()).cookie
+        if cookie != self._server_cookie:
+            self._server_cookie = cookie
+            self._known, self._hushed = {}, set()
+
+    def look(self, streams: list[Any], devices: Devices) -> None:
+        """Note who records. ``streams`` were listed before the devices, which stood then: who is
+        elsewhere has gone there by itself."""
+        self._known = recorders(streams, devices.sink, devices.microphone)
+        self.names = tuple(sorted({recorder.name for recorder in self._known.values()}))
+
+    def hush(self, server: SoundServer, sink: Any = None, microphone: Any = None) -> None:
+        """Our devices are gone, or going (those that are still there)."""
+        streams = source_outputs(server)
+        self._known |= recorders(streams, sink, microphone)
+        for stream in streams:
+            if stream.index not in self._known or stream.mute:
+                continue
+            if _mute(server, stream, True):
+                self._hushed.add(stream.index)
+
+    def take_back(self, server: SoundServer, devices: Devices) -> list[KoedError]:
+        """Give those who recorded the old devices the new ones, and who asks for ours by name and
+        got another; what is to be told."""
+        taken = []
+        for stream in source_outputs(server):
+            recorder = self._known.get(stream.index)
+            if recorder is None and _asks_for(stream, devices.microphone):
+                recorder = Recorder(name_of(stream), "microphone")
+            if recorder is None:
+                continue
+            wanted = devices.microphone.index
+            if recorder.of == "sink":
+                wanted = devices.sink.monitor_source
+            if stream.source != wanted:
+                taken.append(recorder.name)
+                _move(server, stream, wanted)
+        if not taken:
+            return []
+        return [
+            KoedError(
+                "recorder_moved",
+                f"{', '.join(sorted(set(taken)))} records koed, and the sound server had given it "
+                "another microphone; koed gave its own back",
+                "if nothing is heard there, choose koed's microphone in that program again",
+            )
+        ]
+
+    def open_ears(self, server: SoundServer, devices: Devices) -> None:
+        """Our sound is there: who records it is heard again. Whoever records something else stays
+        as he is."""
+        streams = source_outputs(server)
+        ours = recorders(streams, devices.sink, devices.microphone)
+        there = {stream.index for stream in streams}
+        self._owed |= {self._known[i].name for i in self._hushed - there if i in self._known}
+        self._hushed &= there
+        for stream in streams:
+            owed = stream.mute and name_of(stream) in self._owed
+            if stream.index not in ours or not (owed or stream.index in self._hushed):
+                continue
+            if _mute(server, stream, False):
+                self._hushed.discard(stream.index)
+                self._owed.discard(name_of(stream))
+
+
+def source_outputs(server: SoundServer) -> list[Any]:
+    """All streams that record something."""
+    listed: list[Any] = server.call(lambda p: p.source_output_list())
+    return listed
+
+
+def recorders(streams: list[Any], sink: Any, microphone: Any) -> dict[int, Recorder]:
+    """Who records these devices, by number of the stream; what makes the microphone from the sink
+    is nobody."""
+    found: dict[int, Recorder] = {}
+    for stream in streams:
+        if microphone is not None and stream.owner_module == microphone.owner_module:
+            continue
+        if microphone is not None and stream.source == microphone.index:
+            found[stream.index] = Recorder(name_of(stream), "microphone")
+        elif sink is not None and stream.source == sink.monitor_source:
+            found[stream.index] = Recorder(name_of(stream), "sink")
+    return found
+
+
+def _mute(server: SoundServer, stream: Any, on: bool) -> bool:
+    return server.tried(lambda p: p.source_output_mute(stream.index, on))
+
+
+def _move(server: SoundServer, stream: Any, source: int) -> bool:
+    return server.tried(lambda p: p.source_output_move(stream.index, source))
+
+
+def _asks_for(stream: Any, microphone: Any) -> bool:
+    """On PipeWire who asks for a microphone that is not there gets another, and is not given it
+    when it comes."""
+    return bool(stream.proplist.get("target.object") == microphone.name)
+
+
+def name_of(stream: Any) -> str:
+    return str(stream.proplist.get("application.name") or stream.name or "a program")[:60]
+
+
+def who_records(server: SoundServer) -> list[str]:
+    """Names of the programs that record what a koed made, and that has ended."""
+    left = leftovers(server)
+    streams = source_outputs(server)
+    found: dict[int, Recorder] = {}
+    for item in left:
+        is_sink = hasattr(item, "monitor_source")
+        found |= recorders(streams, item, None) if is_sink else recorders(streams, None, item)
+    makers = {item.owner_module for item in left}
+    return sorted({r.name for i, r in found.items() if _owner(streams, i) not in makers})
+
+
+def _owner(streams: list[Any], index: int) -> int:
+    return int(next(s.owner_module for s in streams if s.index == index))
