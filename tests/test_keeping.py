@@ -204,6 +204,17 @@ def killed_with_lines(folder: Path, **config: Any) -> Start:
     return one
 
 
+def test_lines_are_told_to_be_lost_by_the_first_start_that_lives_to_tell(tmp_path: Path) -> None:
+    """The one after the crash is killed as well, before it is ready."""
+    killed_with_lines(tmp_path)
+    Start(tmp_path, now=106.0).resume()
+    restored = Start(tmp_path, now=109.0, queue=RESTORE).resume()
+    assert restored.waiting() == ["urgent", "brief", "new", "young"], "nobody has heard of them"
+    third = Start(tmp_path, now=110.0).resume()
+    assert sorted(third.lost()) == ["brief", "gossip", "new", "urgent", "young"]
+    assert Start(tmp_path, now=111.0).resume().lost() == []
+
+
 def test_lines_are_lost_unless_they_are_wanted_back(tmp_path: Path) -> None:
     killed_with_lines(tmp_path)
     two = Start(tmp_path, now=106.0).resume()

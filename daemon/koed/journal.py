@@ -159,6 +159,11 @@ class Journal:
         self._known[line.utterance] = entry
         self._append(_added(entry))
 
+    def keep(self, entry: Entry) -> None:
+        """One of an earlier start is not over; written with the next `look`."""
+        self._known[entry.line.utterance] = entry
+        self.stale = True
+
     def begin(self, number: int, text: str) -> None:
         """A line sounds now; ``text``: as far as it is known."""
         entry = self._known.get(number)

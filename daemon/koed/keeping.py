@@ -142,20 +142,26 @@ class Keeping:
         entries = self._entries()
         self._journal = Journal(self._path.with_name(JOURNAL), self._journal_failed, self._clock)
         self._bus.listen(self._hear)
-        self._journal.look(())
+        # on disk they stay until they are told: this start may be killed before it can
         for entry in entries:
-            if not self._bring_back(entry):
-                self._lost.append(entry)
+            self._journal.keep(entry)
+        self._journal.look(())
+        self._lost = [entry for entry in entries if not self._bring_back(entry)]
 
     def _entries(self) -> list[Entry]:
+        """Under numbers of this start."""
         path = self._path.with_name(JOURNAL)
         try:
             data = files.read(path, journal.MAX_BYTES)
-            return [] if data is None else journal.read(data, journal.machine())
+            entries = [] if data is None else journal.read(data, journal.machine())
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             log.warning("%s is ignored, no line comes back: %s", path, reason)
             return []
+        return [
+            dataclasses.replace(e, line=dataclasses.replace(e.line, utterance=self._number()))
+            for e in entries
+        ]
 
     def _bring_back(self, entry: Entry) -> bool:
         queue, line = self._config.queue, entry.line
@@ -165,7 +171,7 @@ class Keeping:
             return False
         if not journal.restorable(entry, self._clock(), queue.restore_s):
             return False
-        self._dispatch.ask(Submit(dataclasses.replace(line, utterance=self._number())))
+        self._dispatch.ask(Submit(line))
         return True
 
     def tell_lost(self) -> None:
@@ -174,16 +180,15 @@ class Keeping:
         if lost:
             log.warning("%d lines are lost: koed had been killed", len(lost))
         for line in (entry.line for entry in lost):
-            number = self._number()
             self._bus.publish(
                 UtteranceQueued(
-                    utterance=number, text=line.text, voice=line.voice, output=line.output,
+                    utterance=line.utterance, text=line.text, voice=line.voice, output=line.output,
                     priority=line.priority, author=line.author, key=line.key,
                 )
             )  # fmt: skip
             self._bus.publish(
                 UtteranceDropped(
-                    utterance=number, output=line.output, reason="lost", author=line.author,
+                    utterance=line.utterance, output=line.output, reason="lost", author=line.author,
                     key=line.key,
                 )
             )  # fmt: skip

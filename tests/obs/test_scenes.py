@@ -190,6 +190,21 @@ def test_another_scene_collection(daemon: Rig, link: Link, told: Follower) -> No
     assert daemon.client.say("still here", wait=True).outcome == "finished"
 
 
+def test_an_obs_without_a_scene_is_asked_for_it_in_a_way_that_it_outlives() -> None:
+    """As when koed asks and has not heard yet that the scene collection is changed. OBS 28 to 32
+    crash there if they are asked for the current scene alone."""
+    asked: list[str] = []
+
+    class Between:
+        def call(self, request: str) -> dict[str, Any]:
+            asked.append(request)
+            return {"currentProgramSceneName": None, "scenes": []}
+
+    session = Session("127.0.0.1", 1, lambda: None, lambda: None)
+    assert session._scene(Between()) == ""  # type: ignore[arg-type]
+    assert asked == ["GetSceneList"]
+
+
 def test_requests_through_obs_and_news_from_koed(
     daemon: Rig, link: Link, told: Follower, obs: ObsStudio
 ) -> None:

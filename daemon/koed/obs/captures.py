@@ -96,6 +96,9 @@ class Captures:
                 self._look()
             case DeviceLost(output=output) if output in self._microphones:
                 self._hears = None
+                # it is deaf until its captures are opened again, which is told: what koed says
+                # between this event and that one, OBS may not hear
+                self._told = self._told and None
             case DeviceBack(output=output) if output in self._microphones:
                 self._new.add(self._microphones[output])
                 self._look()

@@ -309,14 +309,17 @@ class Session:
             self._emit(OnAir(since, scene))
 
     def _scene(self, link: Link) -> str:
-        """What is on air. An event that came while OBS answered is at least as new."""
+        """What is on air. An event that came while OBS answered is at least as new.
+
+        ``GetCurrentProgramScene`` asks for less, but OBS 28 to 32 crash if it comes while there is
+        no scene: when the scene collection is changed, and we have not heard of it yet."""
         before = self._event_scene
         try:
-            answer = link.call("GetCurrentProgramScene")
+            answer = link.call("GetSceneList")
         except Refused:  # it is not ready yet, or not any more
             return ""
         now = self._event_scene
-        return now[1] if now != before else str(answer.get("currentProgramSceneName", ""))
+        return now[1] if now != before else str(answer.get("currentProgramSceneName") or "")
 
     def _carry_out(self, link: Link, job: _Job) -> None:
         try:
