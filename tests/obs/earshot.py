@@ -30,6 +30,10 @@ OPENS_S = 1.0
 """OBS answers that it has opened a capture before it has; a busy machine takes its time for it."""
 ENOUGH = 0.8
 LOST = "silently lost"
+TORN = "torn: it took longer than it is"
+TORN_S = 0.3
+"""A machine that stands still tears a line for everybody; its events then tell a longer time than
+its sound has. What OBS has of it is to be a half at least."""
 ENDS = {f"utterance.{end}": end for end in ("finished", "skipped", "dropped", "failed")}
 
 
@@ -180,6 +184,9 @@ def _judge(line: Said, story: Story, away: Sequence[Span], ears: Sequence[Ear]) 
     ended_t = story.ends[-1].t if story.ends else began_t + line.lasts_s
     heard_s = sum(ear.heard_s(line.pitch_hz, began_t, ended_t) for ear in ears)
     outcome = _outcome(line, story, heard_s, [s for s in away if s.meets(began_t, ended_t)])
+    torn = ended_t - began_t > line.lasts_s + TORN_S and heard_s >= line.lasts_s / 2
+    if outcome == LOST and story.ends and torn:
+        outcome = TORN
     return Verdict(line, heard_s, outcome, began_t, ended_t)
 
 

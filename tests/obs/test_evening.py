@@ -7,6 +7,7 @@ restarted. What was said is in the recording or named in an event, and nothing e
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -170,9 +171,9 @@ def lines(number: int) -> list[Said]:
     return [Said("x" * 24 + str(n), PITCHES_HZ[n], 110.0 + 20.0 * n) for n in range(number)]
 
 
-def told(line: Said, number: int, *, end: bool = True, unheard: str = "") -> list[object]:
+def told(line: Said, number: int, *, end: bool = True, unheard: str = "") -> list[Any]:
     common: dict[str, Any] = {"utterance": number, "output": "main", "boot": "a"}
-    events: list[object] = [
+    events: list[Any] = [
         UtteranceQueued(text=line.text, voice="v", t=line.t, **common),
         UtteranceStarted(text=line.text, voice="v", heard_t=line.t, t=line.t, **common),
     ]
@@ -195,6 +196,17 @@ def test_a_line_that_nobody_tells_of_is_found() -> None:
         "heard", "heard", earshot.LOST, "device.lost", "unheard: it is muted", "dropped: lost",
     ]  # fmt: skip
     assert earshot.judge(said[:1], [], [], [])[0].outcome == earshot.LOST
+
+
+def test_a_line_that_a_machine_has_torn_is_told_apart() -> None:
+    (line,) = lines(1)
+    for later_s, part, outcome in (
+        (0.6, 0.75, earshot.TORN), (0.6, 0.4, earshot.LOST), (0.0, 0.75, earshot.LOST),
+    ):  # fmt: skip
+        *begun, end = told(line, 0)
+        end = dataclasses.replace(end, t=line.t + line.lasts_s + later_s)
+        ear = Show([line], [part * line.lasts_s]).ear()
+        assert earshot.judge([line], [*begun, end], [], [ear])[0].outcome == outcome
 
 
 def test_spans_begin_where_it_was_lost_and_end_where_obs_hears() -> None:
