@@ -351,7 +351,7 @@ def test_without_an_index_it_says_so_and_not_what_pip_makes_of_it(machine: Machi
     stub = f"""*"pip "*"install -c"*)
     echo "{REFUSED}" >>build/pip.log
     [ -z "$KOED_TEST_ANSWERS" ] ||
-      echo "2026-11-30T08:24:26,000 Fetched page https://pypi.org/simple/x/" >>build/pip.log
+      echo "2026-11-30T08:24:26,000 Fetched page https://index.example/simple/x/" >>build/pip.log
     echo "{MISLEADING}"; exit 1 ;;\n"""
     (machine.bin / "python3").write_text(
         whole.replace('  *"pip "*"-e ."*)\n', f'  {stub}  *"pip "*"-e ."*)\n')
