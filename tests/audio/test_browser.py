@@ -96,7 +96,7 @@ def test_a_page_that_records_koed_hears_no_other_microphone(
     hears_us(page)
     assert heard_ms(page, STREET_HZ) == 0.0
     sound.unload("koed_mic")
-    wait_for(lambda: "recorder_moved" in stage.codes(), what="it is told")
+    wait_for(lambda: "koed_mic" in sound.names("sources"), what="it is made anew")
     hears_us(page)
     assert heard_ms(page, STREET_HZ) < LEAK_MS
     assert page.evaluate("track.readyState") == "live"

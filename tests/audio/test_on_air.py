@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from koed.audio.defaults import PIPEWIRE_SETTLE_S, SETTLE_S
+from koed.audio.recorders import Recorders
+from koed.audio.sound_server import SoundServer as SoundServerConnection
+from koed.audio.virtual import Devices
 from tests.audio.conftest import MUSIC_HZ, OURS_HZ, STREET_HZ, Stage
 from tests.rigs import RATE_HZ, Recorder, SoundServer, wait_for
 
@@ -36,6 +39,16 @@ def foreign_s(recorder: Recorder, *pitches_hz: float, since_s: float = 0.0) -> f
 
 def hears_us(recorder: Recorder) -> bool:
     return abs(recorder.pitch_hz() - OURS_HZ) < 2.0
+
+
+def taken_back(sound: SoundServer, stage: Stage) -> None:
+    """Who recorded a device that went has the new one. PipeWire may have given it to them itself,
+    by its name, before koed could."""
+    if sound.kind == "pulseaudio":
+        wait_for(lambda: "recorder_moved" in stage.codes(), what="it is told")
+    else:
+        time.sleep(1.0)
+    wait_for(lambda: stage.outputs[-1].status()["recorders"], what="they record ours")
 
 
 # --- her microphone ---------------------------------------------------------------------------
@@ -71,7 +84,7 @@ def test_somebody_unloads_what_is_recorded(sound: SoundServer, stage: Stage, dev
     recorder = sound.record("koed_mic")
     wait_for(lambda: hears_us(recorder), what="our sound")
     sound.unload(device)
-    wait_for(lambda: "recorder_moved" in stage.codes(), what="it is told")
+    taken_back(sound, stage)
     wait_for(lambda: not any(sound.streams("source-outputs", "parec").values()), what="its ears")
     wait_for(lambda: hears_us(recorder), what="our sound, again")
     assert foreign_s(recorder, STREET_HZ) <= LEAK_S
@@ -84,7 +97,7 @@ def test_another_description_keeps_who_records(sound: SoundServer, stage: Stage)
     wait_for(lambda: hears_us(recorder), what="our sound")
     first.stop(20.0)
     stage.start("another name")
-    wait_for(lambda: "recorder_moved" in stage.codes(), what="it is told")
+    taken_back(sound, stage)
     wait_for(lambda: hears_us(recorder), what="our sound, again")
     assert foreign_s(recorder, STREET_HZ) <= LEAK_S
 
@@ -261,7 +274,7 @@ def _unloaded(sound: SoundServer, device: str) -> bool:
 
 
 def test_who_is_muted_by_her_stays_so(sound: SoundServer, stage: Stage) -> None:
-    stage.start()
+    output = stage.start()
     recorder = sound.record("koed_mic")
     wait_for(lambda: hears_us(recorder), what="our sound")
     (number,) = sound.streams("source-outputs", "parec")
@@ -271,8 +284,10 @@ def test_who_is_muted_by_her_stays_so(sound: SoundServer, stage: Stage) -> None:
     (music,) = sound.streams("sink-inputs", "paplay")
     sound.pactl("set-sink-input-mute", music, "1")
     sound.pactl("move-sink-input", music, "koed")
+    wait_for(lambda: "foreign_sound" in stage.codes(), what="it is told")
     sound.unload("koed_mic")
-    wait_for(lambda: {"recorder_moved", "foreign_sound"} <= {*stage.codes()}, what="it is told")
+    wait_for(lambda: "koed_mic" in sound.names("sources"), what="it is made anew")
+    wait_for(lambda: output.playing and output.status()["recorders"] == ["parec"], what="ours")
     assert sound.streams("source-outputs", "parec") == {number: True}
     assert sound.streams("sink-inputs", "paplay") == {music: True}
 
@@ -333,3 +348,33 @@ def test_who_asked_for_it_by_name_before_it_was_there_gets_it(
     wait_for(lambda: foreign_s(early, STREET_HZ) > 0.1, what="what PipeWire gives instead")
     stage.start()
     wait_for(lambda: hears_us(early), what="our sound")
+
+
+def test_a_program_that_ended_while_we_had_muted_it_is_heard_again(
+    sound: SoundServer, stage: Stage
+) -> None:
+    """Servers remember that of a program."""
+    if sound.kind == "pulseaudio":
+        sound.pactl("load-module", "module-stream-restore", "restore_device=false")
+    output = stage.start()
+    first = sound.record("koed_mic")
+    wait_for(lambda: output.status()["recorders"] == ["parec"], what="who records")
+    server = SoundServerConnection()
+    server.connect()
+    sink, microphone = (
+        next(item for item in server.call(listed) if item.name == name)
+        for listed, name in (
+            (lambda p: p.sink_list(), "koed"),
+            (lambda p: p.source_list(), "koed_mic"),
+        )
+    )
+    recorders = Recorders()
+    recorders.hush(server, sink, microphone)
+    wait_for(lambda: all(sound.streams("source-outputs", "parec").values()), what="it is mute")
+    first.close()
+    wait_for(lambda: not sound.streams("source-outputs", "parec"), what="it has ended")
+    again = sound.record("koed_mic")
+    wait_for(lambda: all(sound.streams("source-outputs", "parec").values()), what="that is kept")
+    recorders.open_ears(server, Devices(sink, microphone))
+    wait_for(lambda: hears_us(again), what="our sound")
+    server.close()

@@ -8,6 +8,7 @@ start. Our sink is nobody's choice: what is played there is on air.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 from typing import Literal
@@ -35,7 +36,8 @@ class DefaultDevices:
         """The defaults from before ours was made; a kind that was put back is not among them: what
         changes then is her doing."""
         self._settled_s = 0.0
-        self.chosen = memory is not None and memory.exists()
+        # os.path: it is False, and raises nothing, where it may not look
+        self.chosen = memory is not None and os.path.exists(memory)
         """Our microphone is the default one because she wanted it."""
 
     def made(self, server: SoundServer, before: dict[Kind, str]) -> None:
@@ -61,20 +63,20 @@ class DefaultDevices:
             elif settled or before is None:
                 self._note(server, now[kind] == ours)
             # A monitor as default means that there is no real microphone: none to give back.
-            elif now[kind] == ours != before and before in _others(server, kind, ours):
+            elif now[kind] == ours != before and before in _others(server, kind):
                 self._set(server, kind, before)
                 del self._before[kind]
 
     def _give_back_sink(self, server: SoundServer, before: str | None) -> None:
         """It may be ours for as long as there is no other, as while the hardware comes."""
-        others = _others(server, "sink", self._ours["sink"])
+        others = _others(server, "sink")
         if others:
             self._set(server, "sink", before if before in others else others[0])
 
     def _note(self, server: SoundServer, is_ours: bool) -> None:
         if is_ours == self.chosen:
             return
-        if is_ours and not _others(server, "source", self._ours["source"]):
+        if is_ours and not _others(server, "source"):
             return  # there is nothing else: nobody chose
         self.chosen = is_ours
         if self._memory is None:
@@ -98,13 +100,12 @@ class DefaultDevices:
             server.call(lambda p: getattr(p, f"{kind}_default_set")(name))
 
 
-def _others(server: SoundServer, kind: Kind, ours: str) -> list[str]:
+def _others(server: SoundServer, kind: Kind) -> list[str]:
     """Names of the devices that are no koed's, monitors left out."""
     listed = server.call(lambda p: getattr(p, f"{kind}_list")())
     return [
         item.name
         for item in listed
-        if item.name != ours
-        and item.proplist.get("koed.owner") != OWNER
+        if item.proplist.get("koed.owner") != OWNER
         and item.proplist.get("device.class") != "monitor"
     ]

@@ -32,8 +32,8 @@ class Recorders:
         """Of the programs that record, as of the last look."""
         self._server_cookie = 0
         self._known: dict[int, Recorder] = {}
-        self._hushed: set[int] = set()
-        """Those that we muted."""
+        self._hushed: dict[int, str] = {}
+        """Numbers and names of those that we muted."""
         self._owed: set[str] = set()
         """Names of programs that ended while we had muted them: a server remembers that."""
 
@@ -47,7 +47,7 @@ class Recorders:
         cookie = server.call(lambda p: p.server_info()).cookie
         if cookie != self._server_cookie:
             self._server_cookie = cookie
-            self._known, self._hushed = {}, set()
+            self._known, self._hushed = {}, {}
 
     def look(self, streams: list[Any], devices: Devices) -> None:
         """Note who records. ``streams`` were listed before the devices, which stood then: who is
@@ -63,7 +63,7 @@ class Recorders:
             if stream.index not in self._known or stream.mute:
                 continue
             if _mute(server, stream, True):
-                self._hushed.add(stream.index)
+                self._hushed[stream.index] = name_of(stream)
 
     def take_back(self, server: SoundServer, devices: Devices) -> list[KoedError]:
         """Give those who recorded the old devices the new ones, and who asks for ours by name and
@@ -98,14 +98,14 @@ class Recorders:
         streams = source_outputs(server)
         ours = recorders(streams, devices.sink, devices.microphone)
         there = {stream.index for stream in streams}
-        self._owed |= {self._known[i].name for i in self._hushed - there if i in self._known}
-        self._hushed &= there
+        for index in self._hushed.keys() - there:
+            self._owed.add(self._hushed.pop(index))
         for stream in streams:
             owed = stream.mute and name_of(stream) in self._owed
             if stream.index not in ours or not (owed or stream.index in self._hushed):
                 continue
             if _mute(server, stream, False):
-                self._hushed.discard(stream.index)
+                self._hushed.pop(stream.index, None)
                 self._owed.discard(name_of(stream))
 
 
