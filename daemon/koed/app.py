@@ -334,7 +334,12 @@ class App:
         the middle of a stream, and while it is muted a surprise at the end of that."""
         held = any(channel.held for channel in self.lineup.channels.values())
         if self.config.greeting and self.keeping.orderly and not held:
-            self.desk.handle(Say(text=self.config.greeting), NOBODY)
+            try:
+                greeting = self.desk.handle(Say(text=self.config.greeting), NOBODY) or {}
+            except KoedError as error:
+                self._trouble(error)
+            else:
+                self.keeping.let_go(greeting["utterance"])
         elif sys.stderr.isatty():
             log.info("make it speak: koe say hello")
             if self.keeping.orderly and self.config.audio.device != "null":

@@ -210,6 +210,11 @@ class Keeping:
         if self._journal is not None:
             self._journal.look(self._dispatch.player.lineup.queue.waiting())
 
+    def let_go(self, utterance: int) -> None:
+        """Nobody was promised this line: a next start neither speaks it nor calls it lost."""
+        if self._journal is not None:
+            self._journal.drop(utterance)
+
     def _hear(self, event: Event) -> None:
         if self._journal is None:
             return

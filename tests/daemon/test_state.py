@@ -176,7 +176,7 @@ def test_killed_it_is_as_it_was_left(home: Home) -> None:
 
 @pytest.mark.slow
 def test_fresh_is_forgotten_after_an_end_and_not_after_a_crash(home: Home) -> None:
-    home.configure(state="fresh", greeting=GREETING)
+    home.configure(state="fresh", greeting=ENDLESS)
     home.end()
     first = home.start()
     wait_for(lambda: queued(first) == 1, what="somebody has started it: it greets")
@@ -184,10 +184,20 @@ def test_fresh_is_forgotten_after_an_end_and_not_after_a_crash(home: Home) -> No
     first.client.set_voice("high")
     killed = home.again()
     assert (held(killed), killed.client.voice(), queued(killed)) == ("muted", "high", 0)
+    home.configure(greeting=GREETING)
     home.end()
     ended = home.start()
     assert (held(ended), ended.client.voice()) == ("", "low")
     wait_for(lambda: queued(ended) == 1, what="the greeting")
+
+
+@pytest.mark.slow
+def test_a_greeting_that_cannot_be_spoken_stops_no_start(home: Home) -> None:
+    home.configure(greeting="...")
+    home.end()
+    home.start()
+    wait_for(lambda: any("can be spoken" in word for word in home.first_words()), what="trouble")
+    assert home.daemon.client.say("but this", wait=True).outcome == "finished"
 
 
 @pytest.mark.slow
