@@ -141,6 +141,7 @@ TABLE = {
     "koed.farewell": May("koed.playback koed.audio.output"),
     # sound
     "koed.audio": May(VALUES + " koed.metrics koed.engine.base koed.audio", "numpy soxr"),
+    "koed.audio.hushed": May("koed.files koed.audio.sound_server"),
     "koed.audio.arrangement": May(),
     "koed.audio.device": May("koed.errors koed.audio", "numpy pyaudio"),
     "koed.audio.sound_server": May("koed.errors", "pulsectl"),

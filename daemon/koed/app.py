@@ -147,8 +147,7 @@ class App:
             wake=self.bell.ring,
         )
         wanted = self.config.outputs[name]
-        memory = state_dir() / f"default-{wanted.microphone}"
-        return Output(name, wanted, audio, mixer, wake=self.bell.ring, memory=memory)
+        return Output(name, wanted, audio, mixer, wake=self.bell.ring, memory=state_dir())
 
     @staticmethod
     def _outlet(output: Output) -> Outlet:

@@ -20,6 +20,8 @@ class Stage:
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
+        self.chosen = memory / "default-koed_mic"
+        """Is there while our microphone is the default one by her choice."""
         self.outputs: list[Output] = []
         self.told: list[Trouble] = []
 
@@ -48,7 +50,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     for limit in ("device.STALL_S", "device.OPEN_S", "virtual.APPEAR_S", "session.PLACE_S"):
         monkeypatch.setattr(f"koed.audio.{limit}", 20.0)
     monkeypatch.setattr("koed.audio.session.ANSWER_S", 20.0)
-    made = Stage(tmp_path / "default-microphone")
+    made = Stage(tmp_path / "state")
     yield made
     for output in made.outputs:
         output.stop(20.0)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import pty
-import subprocess
-import sys
-import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from koed.bench.rig import Rig, rig
+from koed.bench.rig import Rig
 from tests.daemon import hearing
 from tests.daemon.conftest import tone
+from tests.daemon.home import Home
 from tests.daemon.witness import say
 from tests.rigs import wait_for
 
@@ -33,80 +26,9 @@ ENDLESS = " ".join(["a line that goes on for quite a while unless it is ended"] 
 GREETING = "here I am again"
 
 
-def take_terminal() -> None:
-    """Of a child: its standard input is the terminal that it ends with."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
-class Home:
-    """A daemon that is started again and again in the same folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.transcript = folder / "said.jsonl"
-        config = {"voice": "low", "transcript": {"path": str(self.transcript)}}
-        self._first = rig(config, PROFILES)
-        self.daemon = self._first.__enter__()
-        self._made: list[subprocess.Popen[bytes]] = []
-        self.daemon.wait_ready()
-
-    def configure(self, **changed: Any) -> None:
-        path = self.daemon.folder / "koed.yaml"
-        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changed))
-
-    def kill(self) -> None:
-        self.daemon.process.kill()
-        self.daemon.process.wait()
-
-    def end(self) -> None:
-        """In order."""
-        self.daemon.process.terminate()
-        assert self.daemon.process.wait(40) == 0
-
-    def start(self, terminal: int | None = None) -> Rig:
-        """The next one; its log is its own. ``terminal``: which it ends with."""
-        folder = self.daemon.folder
-        self.daemon.client.close()
-        with (folder / "log").open("wb") as log:
-            own = subprocess.DEVNULL if terminal is None else terminal
-            out: Any = log if terminal is None else terminal
-            process = subprocess.Popen(
-                [sys.executable, "-m", "koed.cli", "run", "--config", str(folder / "koed.yaml")],
-                env=os.environ | {
-                    "KOED_RUNTIME_DIR": str(folder / "run"),
-                    "XDG_STATE_HOME": str(folder / "state"),
-                },
-                stdin=own, stdout=out, stderr=out, start_new_session=terminal is not None,
-                preexec_fn=None if terminal is None else take_terminal,
-            )  # fmt: skip
-        self._made.append(process)
-        self.daemon = Rig(folder, process, time.monotonic())
-        self.daemon.wait_ready()
-        return self.daemon
-
-    def again(self) -> Rig:
-        """Killed, and started again."""
-        self.kill()
-        return self.start()
-
-    def said(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.transcript.read_text().splitlines()]
-
-    def first_words(self) -> list[str]:
-        """Of the log."""
-        return [json.loads(line)["message"] for line in self.daemon.log().splitlines()]
-
-    def close(self) -> None:
-        self.daemon.client.close()
-        for process in self._made:
-            process.kill()
-            process.wait()
-        self._first.__exit__(None, None, None)
-
-
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    made = Home(tmp_path_factory.mktemp("home"))
+def shared() -> Iterator[Home]:
+    made = Home({"voice": "low"}, PROFILES)
     yield made
     made.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from koed.bench.rig import Rig, rig
 from tests.daemon import witness
 from tests.daemon.conftest import tone
+from tests.daemon.home import Home
 from tests.rigs import SoundServer, sound_server, wait_for
 
 
@@ -53,3 +55,25 @@ def test_where_it_stops_is_known_and_told(server: SoundServer, daemon: Rig) -> N
     ended = witness.end(watch, daemon.client.say("somebody hears this").utterance)
     assert ended.unheard == ""
     watch.close()
+
+
+def test_whom_a_killed_koed_had_muted_is_heard_again() -> None:
+    """Music, as its speakers went while koed ran, and they come back while it does not."""
+    config = {"voice": "low", "audio": {"device": "pulse"}}
+    voices = {"low": tone(400, char_ms=20)}
+    with sound_server() as server, contextlib.closing(Home(config, voices, server.env)) as home:
+
+        def music() -> list[bool]:
+            """Whether it is mute."""
+            return list(server.streams("sink-inputs", "paplay").values())
+
+        server.play(2500.0)
+        wait_for(lambda: music() == [False], what="music")
+        server.unload("speakers")
+        wait_for(lambda: music() == [True], what="it is mute")
+        home.kill()
+        server.pactl("load-module", "module-null-sink", "sink_name=speakers")
+        wait_for(lambda: "speakers" in server.names("sinks"))
+        assert music() == [True]
+        home.start()
+        wait_for(lambda: music() == [False], what="it sounds")

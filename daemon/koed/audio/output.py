@@ -61,7 +61,8 @@ class Output:
     """Plays ``mixer`` into ``config.sink``. `start`, then `stop`; never raises after `start`.
 
     ``wake`` is called from the output's thread after a signal was added. ``server`` is a
-    PulseAudio address, None = the user's own. ``memory``: see `DefaultDevices`.
+    PulseAudio address, None = the user's own. ``memory``: a folder for what the next start is to
+    know; None = nothing.
     """
 
     def __init__(
@@ -85,11 +86,16 @@ class Output:
         """Why it does not play, or why it plays into the null device."""
         self.left = ""
         """Why the microphone stays after `stop`; empty = it does not."""
-        self._recorders = Recorders()
+        kept = {
+            what: memory and memory / f"{what}-{config.microphone}"
+            for what in ("default", "recorders", "strangers")
+        }
+        self._recorders = Recorders(kept["recorders"])
         self._volumes = Volumes()
         self._wishes = Wishes(
-            config, audio, server, memory, self._recorders, Strangers(), self._volumes, self._tell
-        )
+            config, audio, server, kept["default"], self._recorders, Strangers(kept["strangers"]),
+            self._volumes, self._tell,
+        )  # fmt: skip
         self._told: dict[str, float] = {}
         self._settled = threading.Event()
         self._wake = wake

@@ -8,8 +8,10 @@ given the new device, and heard again when that has its sound. Whom she had mute
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from koed.audio.hushed import Hushed, name_of
 from koed.audio.sound_server import SoundServer
 from koed.audio.virtual import Devices, leftovers
 from koed.errors import KoedError
@@ -25,29 +27,23 @@ class Recorder:
 
 
 class Recorders:
-    """Of one output, over all its connections to one server."""
+    """Of one output, over all its connections to one server. ``memory``: see `Hushed`."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Path | None = None) -> None:
         self.names: tuple[str, ...] = ()
         """Of the programs that record, as of the last look."""
-        self._server_cookie = 0
         self._known: dict[int, Recorder] = {}
-        self._hushed: dict[int, str] = {}
-        """Numbers and names of those that we muted."""
-        self._owed: set[str] = set()
-        """Names of programs that ended while we had muted them: a server remembers that."""
+        self._hushed = Hushed("source_output", memory)
 
     @property
     def has_muted(self) -> bool:
         """Somebody is mute because of us."""
-        return bool(self._hushed or self._owed)
+        return bool(self._hushed)
 
     def meet(self, server: SoundServer) -> None:
-        """Of another server than before nothing is known: its numbers begin anew."""
-        cookie = server.call(lambda p: p.server_info()).cookie
-        if cookie != self._server_cookie:
-            self._server_cookie = cookie
-            self._known, self._hushed = {}, {}
+        """Of another server than before nobody is known."""
+        if self._hushed.meet(server):
+            self._known = {}
 
     def look(self, streams: list[Any], devices: Devices) -> None:
         """Note who records. ``streams`` were listed before the devices, which stood then: who is
@@ -59,11 +55,7 @@ class Recorders:
         """Our devices are gone, or going (those that are still there)."""
         streams = source_outputs(server)
         self._known |= recorders(streams, sink, microphone)
-        for stream in streams:
-            if stream.index not in self._known or stream.mute:
-                continue
-            if _mute(server, stream, True):
-                self._hushed[stream.index] = name_of(stream)
+        self._hushed.mute(server, [stream for stream in streams if stream.index in self._known])
 
     def take_back(self, server: SoundServer, devices: Devices) -> list[KoedError]:
         """Give those who recorded the old devices the new ones, and who asks for ours by name and
@@ -97,16 +89,9 @@ class Recorders:
         as he is."""
         streams = source_outputs(server)
         ours = recorders(streams, devices.sink, devices.microphone)
-        there = {stream.index for stream in streams}
-        for index in self._hushed.keys() - there:
-            self._owed.add(self._hushed.pop(index))
-        for stream in streams:
-            owed = stream.mute and name_of(stream) in self._owed
-            if stream.index not in ours or not (owed or stream.index in self._hushed):
-                continue
-            if _mute(server, stream, False):
-                self._hushed.pop(stream.index, None)
-                self._owed.discard(name_of(stream))
+        self._hushed.look(streams)
+        hear = [stream for stream in streams if stream.index in ours and self._hushed.owes(stream)]
+        self._hushed.let_sound(server, hear)
 
 
 def source_outputs(server: SoundServer) -> list[Any]:
@@ -129,10 +114,6 @@ def recorders(streams: list[Any], sink: Any, microphone: Any) -> dict[int, Recor
     return found
 
 
-def _mute(server: SoundServer, stream: Any, on: bool) -> bool:
-    return server.tried(lambda p: p.source_output_mute(stream.index, on))
-
-
 def _move(server: SoundServer, stream: Any, source: int) -> bool:
     return server.tried(lambda p: p.source_output_move(stream.index, source))
 
@@ -141,10 +122,6 @@ def _asks_for(stream: Any, microphone: Any) -> bool:
     """On PipeWire who asks for a microphone that is not there gets another, and is not given it
     when it comes."""
     return bool(stream.proplist.get("target.object") == microphone.name)
-
-
-def name_of(stream: Any) -> str:
-    return str(stream.proplist.get("application.name") or stream.name or "a program")[:60]
 
 
 def who_records(server: SoundServer) -> list[str]:

@@ -100,13 +100,14 @@ class Installation:
     def remove(self) -> str:
         """Take the devices away, unless somebody would get others in their place. Why they stay,
         empty = they are gone."""
-        self.wishes.strangers.release(self.server)
         devices = self.microphone.there()
         needed = self._who_needs(devices) if devices is not None else ""
         if devices is None or not needed:
+            self.wishes.strangers.release(self.server)
             self.microphone.remove()
         else:  # silent, whatever the desktop plays there while we are away
             self.server.call(lambda p: p.sink_mute(devices.sink.index, True))
+            self.wishes.strangers.release(self.server)
             self.wishes.recorders.open_ears(self.server, devices)
         return needed
 
@@ -140,6 +141,7 @@ class Session(Installation):
             self.make()
             self.device.open(source)
             self._place()
+            self._show_out()  # they came while koed was away, and the sink was mute
             self.valve.start()
             wishes.recorders.open_ears(self.server, self.microphone.verify())
         except BaseException:
@@ -196,10 +198,13 @@ class Session(Installation):
                 raise still
             self.server.wait(0.02)
 
+    def _show_out(self) -> None:
+        for happened in self.wishes.strangers.show_out(self.server, self._sink):
+            self.wishes.tell(happened)
+
     def verify(self) -> None:
         wishes = self.wishes
-        for happened in wishes.strangers.show_out(self.server, self._sink):  # it is on air
-            wishes.tell(happened)
+        self._show_out()  # first of all: it is on air
         recording = source_outputs(self.server)  # before the devices: see `Recorders.look`
         try:
             devices = self.microphone.verify()

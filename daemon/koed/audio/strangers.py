@@ -8,10 +8,11 @@ had muted stays mute.
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from koed.audio.device import MARK
-from koed.audio.recorders import name_of
+from koed.audio.hushed import Hushed, name_of
 from koed.audio.sound_server import OWNER, SoundServer
 from koed.errors import KoedError
 
@@ -20,32 +21,28 @@ RETURNS_ALLOWED = 2
 
 
 class Strangers:
-    """Of one output, over all its connections to one server."""
+    """Of one output, over all its connections to one server. ``memory``: see `Hushed`."""
 
-    def __init__(self) -> None:
-        self._server_cookie = 0
-        self._silenced: dict[int, str] = {}
-        """Numbers and names of the streams that we muted."""
+    def __init__(self, memory: Path | None = None) -> None:
+        self._hushed = Hushed("sink_input", memory)
         self._moves: Counter[int] = Counter()
-        self._owed: set[str] = set()
-        """Names of programs that ended while we had muted them: a server remembers that."""
+        self._on_their_way: set[int] = set()
+        """Numbers of the streams that we moved and that have not been seen elsewhere since."""
 
     def meet(self, server: SoundServer) -> None:
-        """Of another server than before nothing is known: its numbers begin anew."""
-        cookie = server.call(lambda p: p.server_info()).cookie
-        if cookie != self._server_cookie:
-            self._server_cookie = cookie
-            self._silenced, self._moves = {}, Counter()
+        """Of another server than before nobody is known."""
+        if self._hushed.meet(server):
+            self._moves.clear()
+            self._on_their_way.clear()
 
     def show_out(self, server: SoundServer, sink: int) -> list[KoedError]:
         """Silence who plays into our sink, and give them another; what is to be told."""
         streams = server.call(lambda p: p.sink_input_list())
         strangers = [s for s in streams if s.sink == sink and MARK not in s.proplist]
-        for stream in strangers:  # silence first
-            if not stream.mute and _mute(server, stream, True):
-                self._silenced[stream.index] = name_of(stream)
+        self._on_their_way &= {stream.index for stream in strangers}
+        self._hushed.mute(server, strangers)  # silence first
         told = [self._put_elsewhere(server, stream) for stream in strangers]
-        if self._silenced or self._owed:
+        if self._hushed:
             self._let_sound(server)
         return [error for error in told if error is not None]
 
@@ -58,6 +55,9 @@ class Strangers:
         else:
             if not server.tried(lambda p: p.sink_input_move(stream.index, speakers.index)):
                 return None
+            if stream.index in self._on_their_way:
+                return None
+            self._on_their_way.add(stream.index)
             self._moves[stream.index] += 1
             what = f"moved to {speakers.description}"
             hint = "choose your speakers for it, or as default, in the settings of the desktop"
@@ -72,34 +72,22 @@ class Strangers:
 
     def _let_sound(self, server: SoundServer) -> None:
         """Those that we muted and that play into the user's devices again."""
-        streams = {s.index: s for s in server.call(lambda p: p.sink_input_list())}
+        streams = server.call(lambda p: p.sink_input_list())
         koeds = {
             sink.index
             for sink in server.call(lambda p: p.sink_list())
             if sink.proplist.get("koed.owner") == OWNER
         }
-        for index in self._silenced.keys() - streams.keys():
-            self._owed.add(self._silenced.pop(index))
-        for index, stream in streams.items():
-            owed = stream.mute and MARK not in stream.proplist and name_of(stream) in self._owed
-            if stream.sink in koeds or not (owed or index in self._silenced):
-                continue
-            if self._moves[index] > RETURNS_ALLOWED:
-                continue
-            if _mute(server, stream, False):
-                self._silenced.pop(index, None)
-                self._owed.discard(name_of(stream))
+        self._hushed.look(streams)
+        away = [s for s in streams if s.sink not in koeds and MARK not in s.proplist]
+        may_sound = [s for s in away if self._moves[s.index] <= RETURNS_ALLOWED]
+        self._hushed.let_sound(server, [s for s in may_sound if self._hushed.owes(s)])
 
     def release(self, server: SoundServer) -> None:
         """Our sink is going: nobody is to stay mute for it."""
-        for stream in server.call(lambda p: p.sink_input_list()):
-            if stream.index in self._silenced:
-                _mute(server, stream, False)
-        self._silenced.clear()
-
-
-def _mute(server: SoundServer, stream: Any, on: bool) -> bool:
-    return server.tried(lambda p: p.sink_input_mute(stream.index, on))
+        streams = server.call(lambda p: p.sink_input_list())
+        self._hushed.look(streams)
+        self._hushed.let_sound(server, [s for s in streams if self._hushed.owes(s)])
 
 
 def _speakers(server: SoundServer) -> Any:

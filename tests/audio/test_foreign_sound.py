@@ -1,0 +1,79 @@
+"""Who plays into our sink, on a server that takes its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from koed.audio.sound_server import OWNER
+from koed.audio.strangers import RETURNS_ALLOWED, Strangers
+
+OURS, SPEAKERS = 1, 2
+
+
+class SlowServer:
+    """One program plays; where it was moved to it plays from `arrive` on."""
+
+    def __init__(self) -> None:
+        self.music = SimpleNamespace(
+            index=7, sink=OURS, mute=False, name="music", proplist={"application.name": "player"}
+        )
+        self._moved_to = OURS
+
+    def call(self, operation: Callable[[Any], Any]) -> Any:
+        return operation(self)
+
+    def tried(self, operation: Callable[[Any], Any]) -> bool:
+        operation(self)
+        return True
+
+    def server_info(self) -> Any:
+        return SimpleNamespace(cookie=1, default_sink_name="speakers")
+
+    def sink_list(self) -> list[Any]:
+        ours = SimpleNamespace(index=OURS, name="koed", proplist={"koed.owner": OWNER})
+        speakers = SimpleNamespace(
+            index=SPEAKERS, name="speakers", description="Speakers", proplist={}
+        )
+        return [ours, speakers]
+
+    def sink_input_list(self) -> list[Any]:
+        return [self.music]
+
+    def sink_input_mute(self, index: int, on: bool) -> None:
+        assert index == self.music.index
+        self.music.mute = on
+
+    def sink_input_move(self, index: int, sink: int) -> None:
+        assert index == self.music.index
+        self._moved_to = sink
+
+    def arrive(self) -> None:
+        self.music.sink = self._moved_to
+
+
+def told(strangers: Strangers, server: Any) -> list[str]:
+    return [error.message for error in strangers.show_out(server, OURS)]
+
+
+def test_a_program_on_its_way_has_not_come_back() -> None:
+    strangers, server = Strangers(), SlowServer()
+    assert len(told(strangers, server)) == 1
+    for _ in range(3 * RETURNS_ALLOWED):
+        assert told(strangers, server) == []
+        assert server.music.mute
+    server.arrive()
+    assert told(strangers, server) == []
+    assert not server.music.mute
+
+
+def test_a_program_that_comes_back_too_often_stays_mute() -> None:
+    strangers, server = Strangers(), SlowServer()
+    for _ in range(RETURNS_ALLOWED + 1):
+        server.music.sink = OURS
+        (message,) = told(strangers, server)
+        server.arrive()
+        told(strangers, server)
+    assert "again and again" in message
+    assert server.music.mute

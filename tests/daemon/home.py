@@ -1,0 +1,97 @@
+"""A daemon that is ended, killed and started again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from koed.bench.rig import Rig, rig
+
+
+def take_terminal() -> None:
+    """Of a child: its standard input is the terminal that it ends with."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+class Home:
+    """Of daemons that are started one after another in the same folder."""
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        profiles: dict[str, dict[str, Any]],
+        environ: dict[str, str] | None = None,
+    ) -> None:
+        self._environ = environ or {}
+        transcript = {"path": "said.jsonl"}
+        self._first = rig(config | {"transcript": transcript}, profiles, environ=environ)
+        self.daemon = self._first.__enter__()
+        self._made: list[subprocess.Popen[bytes]] = []
+        self.daemon.wait_ready()
+
+    @property
+    def transcript(self) -> Path:
+        return self.daemon.folder / "said.jsonl"
+
+    def configure(self, **changed: Any) -> None:
+        path = self.daemon.folder / "koed.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changed))
+
+    def kill(self) -> None:
+        self.daemon.process.kill()
+        self.daemon.process.wait()
+
+    def end(self) -> None:
+        """In order."""
+        self.daemon.process.terminate()
+        assert self.daemon.process.wait(40) == 0
+
+    def start(self, terminal: int | None = None) -> Rig:
+        """The next one; its log is its own. ``terminal``: which it ends with."""
+        folder = self.daemon.folder
+        self.daemon.client.close()
+        with (folder / "log").open("wb") as log:
+            own = subprocess.DEVNULL if terminal is None else terminal
+            out: Any = log if terminal is None else terminal
+            process = subprocess.Popen(
+                [sys.executable, "-m", "koed.cli", "run", "--config", str(folder / "koed.yaml")],
+                env=os.environ | {
+                    "KOED_RUNTIME_DIR": str(folder / "run"),
+                    "XDG_STATE_HOME": str(folder / "state"),
+                } | self._environ,
+                stdin=own, stdout=out, stderr=out, start_new_session=terminal is not None,
+                preexec_fn=None if terminal is None else take_terminal,
+            )  # fmt: skip
+        self._made.append(process)
+        self.daemon = Rig(folder, process, time.monotonic())
+        self.daemon.wait_ready()
+        return self.daemon
+
+    def again(self) -> Rig:
+        """Killed, and started again."""
+        self.kill()
+        return self.start()
+
+    def first_words(self) -> list[str]:
+        """Of the log."""
+        return [json.loads(line)["message"] for line in self.daemon.log().splitlines()]
+
+    def said(self) -> list[dict[str, Any]]:
+        """What the transcript tells."""
+        return [json.loads(line) for line in self.transcript.read_text().splitlines()]
+
+    def close(self) -> None:
+        self.daemon.client.close()
+        for process in self._made:
+            process.kill()
+            process.wait()
+        self._first.__exit__(None, None, None)
