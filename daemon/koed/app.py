@@ -128,6 +128,7 @@ class App:
             lambda request: self.desk.handle(request, NOBODY),
             self.desk.voice,
             lambda mode, output, by: self.dispatch.ask(SetMode(mode, output, by)),
+            lambda output: self.outputs[output].recorders,
         )
 
     def _transcript_config(self) -> TranscriptConfig:

@@ -7,13 +7,16 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from koe.protocol import DeviceBack, DeviceLost, Event, ObsDown, ObsHears, StateChanged, Trouble
 from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, rig
 from koed.obs.captures import DETOUR, LOOK_S, Captures
 from koed.obs.link import Link, Refused
+from tests.daemon.home import Home
 from tests.obs.follower import LOW, Follower
-from tests.rigs import PulseServer, SoundServer, wait_for
+from tests.rigs import PulseServer, SoundServer, sound_server, wait_for
 
 READY = StateChanged(state="ready")
 BACK = DeviceBack(output="main", device="x")
@@ -28,7 +31,10 @@ class Obs:
         self.listed = ["default", "headset", "koed_mic"]
         self.told: list[tuple[str, str]] = []
         self.events: list[Event] = []
-        self.captures = Captures({"main": "koed_mic"}, self, self.events.append)
+        self.recorders = ["parec"]
+        self.captures = Captures(
+            {"main": "koed_mic"}, lambda _output: self.recorders, self, self.events.append
+        )
         self.now = 0.0
 
     def do(
@@ -110,6 +116,16 @@ def test_each_making_of_the_microphone_opens_its_captures_once() -> None:
     assert obs.devices == {"mine": "headset", "koed voice": "koed_mic", "half": "koed_mic"}
     assert captures.status() == {"reopened": 4, "hears": True}
     assert obs.said() == ["hears"]
+
+
+def test_an_obs_that_records_it_already_is_left_alone() -> None:
+    """koed was killed, and the microphone outlived it."""
+    obs = Obs()
+    obs.recorders.append("OBS")
+    obs.captures.hear(READY)
+    assert (obs.told, obs.hears, obs.said()) == ([], True, ["hears"])
+    obs.captures.hear(BACK)
+    assert len(obs.told) == 4, "it was made anew"
 
 
 def test_an_obs_that_lost_its_sound_server_is_told_once_and_so_is_its_cure() -> None:
@@ -222,14 +238,33 @@ def _switched(link: Link, collection: str) -> bool:
     return False
 
 
+def capture(obs: ObsStudio, link: Link) -> None:
+    obs.scenes(link, "Talk")
+    link.call(
+        "CreateInput", sceneName="Talk", inputName="koed voice",
+        inputKind="pulse_input_capture", inputSettings={"device_id": "koed_mic"},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_obs_goes_on_recording_while_koed_is_killed_and_started() -> None:
+    with sound_server() as sound, ObsStudio(sound.env) as obs, obs.link() as link:
+        capture(obs, link)
+        config = {"voice": "low", "audio": {"device": "pulse"}, "obs": obs.config()}
+        environ = sound.env | obs.koed_environ()
+        with contextlib.closing(Home(config, {"low": LOW}, environ)) as home:
+            wait_for(lambda: status(home.daemon)["hears"], what="OBS hears koed")
+            streams = wait_for(lambda: sound.streams("source-outputs", "OBS"), what="its stream")
+            home.again()
+            wait_for(lambda: status(home.daemon)["hears"], what="OBS hears koed again")
+            assert status(home.daemon)["reopened"] == 0
+            assert sound.streams("source-outputs", "OBS") == streams
+
+
 def test_obs_is_said_to_hear_again_only_when_it_does() -> None:
     """The microphone is made anew, which koed mends, and the whole server, which it cannot."""
     with PulseServer() as sound, ObsStudio(sound.env) as obs, obs.link() as link:
-        obs.scenes(link, "Talk")
-        link.call(
-            "CreateInput", sceneName="Talk", inputName="koed voice",
-            inputKind="pulse_input_capture", inputSettings={"device_id": "koed_mic"},
-        )  # fmt: skip
+        capture(obs, link)
         config = {"voice": "low", "audio": {"device": "pulse"}, "obs": obs.config()}
         environ = sound.env | obs.koed_environ()
         with rig(config, {"low": LOW}, environ=environ) as daemon:

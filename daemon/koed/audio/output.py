@@ -192,11 +192,16 @@ class Output:
             "latency_ms": round(device.latency_s * 1000, 1) if device is not None else None,
             "underruns": self.underruns,
             "faults": self.faults,
-            "recorders": list(self._recorders.names),
+            "recorders": list(self.recorders),
             "volumes": {part: asdict(it) for part, it in self._volumes.by_part.items()},
             "code": self.error.code if self.error is not None else None,
             "message": str(self.error) if self.error is not None else "",
         }
+
+    @property
+    def recorders(self) -> tuple[str, ...]:
+        """Names of the programs that record its microphone, or what is played into its sink."""
+        return self._recorders.names
 
     @property
     def unheard(self) -> str:
@@ -212,7 +217,7 @@ class Output:
         if self.state != "playing":
             return []
         found = self._volumes.obstacles()
-        if not self._recorders.names:
+        if not self.recorders:
             found.append(
                 KoedError(
                     "not_recorded",

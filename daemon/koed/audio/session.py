@@ -87,6 +87,7 @@ class Installation:
             self.defaults.made(self.server, before)
         for error in recorders.take_back(self.server, devices):
             self.wishes.tell(error)
+        recorders.look(source_outputs(self.server), devices)
         self.wake(devices)
 
     def wake(self, devices: Devices) -> bool:

@@ -1,10 +1,9 @@
 """Opens OBS's captures of koed's microphone again after koed made the microphone anew, and looks
 whether OBS can hear it.
 
-A capture whose microphone goes away (koed was restarted) stays deaf: OBS does not look for it
-again, and does nothing when it is told the same device once more. So it is told another one, which
-there is not, and then the right one. Its settings are what they were, and a capture of anything
-else is left alone.
+A capture whose microphone goes away stays deaf: OBS does not look for it again, and does nothing
+when it is told the same device once more. So it is told another one, which there is not, and then
+the right one. Its settings are what they were, and a capture of anything else is left alone.
 
 If the sound server itself was restarted, that does not help. All captures of OBS share one
 connection to the server, which OBS does not make anew while one of them is there, and there is no
@@ -16,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +31,8 @@ DETOUR = ".away"
 """Behind the microphone's name. Should koed end between the two requests, the next one knows it."""
 LOOK_S = 1.0
 """Between looks at an OBS that does not hear koed, and before the look at one that was changed."""
+OBS = "OBS"
+"""What it calls itself at the sound server."""
 LOOKS = 2
 """So many in a row show that it is deaf: the microphone may go again while it is looked for."""
 
@@ -64,12 +65,18 @@ class Sight:
 class Captures:
     """A part of the OBS companion (see `koed.obs.companion.Part`) that hears the bus.
 
-    ``microphones``: output -> the name of its microphone; ``publish``: onto the bus."""
+    ``microphones``: output -> the name of its microphone; ``recorders``: of an output, the names of
+    the programs that record it; ``publish``: onto the bus."""
 
     def __init__(
-        self, microphones: Mapping[str, str], session: Doer, publish: Callable[[Event], None]
+        self,
+        microphones: Mapping[str, str],
+        recorders: Callable[[str], Collection[str]],
+        session: Doer,
+        publish: Callable[[Event], None],
     ) -> None:
         self._microphones = dict(microphones)
+        self._recorders = recorders
         self._session = session
         self._publish = publish
         self._new: set[str] = set()
@@ -92,7 +99,13 @@ class Captures:
         match event:
             case StateChanged(state="ready"):
                 self._ready = True
-                self._new = set(self._microphones.values())
+                # one that outlived the koed before, and that OBS records, is not new: opening a
+                # capture again costs what is said meanwhile
+                self._new = {
+                    microphone
+                    for output, microphone in self._microphones.items()
+                    if OBS not in self._recorders(output)
+                }
                 self._look()
             case DeviceLost(output=output) if output in self._microphones:
                 self._hears = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from koed.config import Config
 from koed.events import Bus
@@ -20,13 +20,15 @@ def companion(
     ask: Ask,
     set_voice: SetVoice,
     set_mode: SetMode,
+    recorders: Callable[[str], Collection[str]],
 ) -> ObsCompanion:
-    """``wake`` makes the main loop turn; the others are carried out there."""
+    """``wake`` makes the main loop turn; ``recorders`` of an output, by name; the others are
+    carried out on the main thread."""
     obs = config.obs
     session = Session(obs.host, obs.port, lambda: password(config), wake, obs.at == "start")
     prompter = Prompter(obs, session)
     microphones = {name: output.microphone for name, output in config.outputs.items()}
-    captures = Captures(microphones, session, bus.publish)
+    captures = Captures(microphones, recorders, session, bus.publish)
     bus.listen(prompter.hear)
     bus.listen(captures.hear)
     parts: dict[str, Part] = {"captions": prompter, "captures": captures}
