@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from koe import protocol
-from koe.protocol import Event, Request, UtteranceDropped, UtteranceQueued, UtteranceStarted
+from koe.protocol import (
+    Event,
+    Request,
+    Trouble,
+    UtteranceDropped,
+    UtteranceQueued,
+    UtteranceStarted,
+)
 from koed import files, journal, state
 from koed.config import Config
 from koed.errors import KoedError
@@ -37,7 +44,7 @@ OVER = (
     protocol.UtteranceFailed,
 )
 
-Trouble = Callable[[KoedError], None]
+Tell = Callable[[KoedError], None]
 
 
 def home(runtime: Path, folder: Path) -> Path:
@@ -72,7 +79,7 @@ class Keeping:
         book: VoiceBook,
         bus: Bus,
         number: Callable[[], int],
-        trouble: Trouble,
+        trouble: Tell,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,6 +101,8 @@ class Keeping:
         """The latches that were asked for at the start and hold still."""
         self._lost: list[Entry] = []
         """To be told."""
+        self._ignored: list[KoedError] = []
+        """The same: files of the one before that could not be read."""
         self._path = folder / STATE
         self._journal: Journal | None = None
         self._failing = False
@@ -121,8 +130,7 @@ class Keeping:
             data = files.read(self._path, state.MAX_BYTES)
             kept = State() if data is None else state.from_bytes(data)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            log.warning("%s is ignored, nothing is as it was left: %s", self._path, reason)
+            self._ignore(self._path, "nothing is as it was left, a mute neither", error)
             return State(orderly=False)
         if self._config.state == "fresh" and kept.orderly:
             return state.forgotten(kept)
@@ -155,13 +163,20 @@ class Keeping:
             data = files.read(path, journal.MAX_BYTES)
             entries = [] if data is None else journal.read(data, journal.machine())
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            log.warning("%s is ignored, no line comes back: %s", path, reason)
+            self._ignore(path, "no line comes back", error)
             return []
         return [
             dataclasses.replace(e, line=dataclasses.replace(e.line, utterance=self._number()))
             for e in entries
         ]
+
+    def _ignore(self, path: Path, so: str, error: OSError | ValueError) -> None:
+        reason = getattr(error, "strerror", None) or error
+        ignored = KoedError(
+            "state_unreadable", f"{path} is ignored, {so}: {reason}", "it is written anew"
+        )
+        log.warning("%s", ignored)
+        self._ignored.append(ignored)
 
     def _bring_back(self, entry: Entry) -> bool:
         queue, line = self._config.queue, entry.line
@@ -175,7 +190,10 @@ class Keeping:
         return True
 
     def tell_lost(self) -> None:
-        """Of each line that does not come back, when those who listen are there again."""
+        """What does not come back, each line of it, when those who listen are there again."""
+        ignored, self._ignored = self._ignored, []
+        for error in ignored:
+            self._bus.publish(Trouble(code=error.code, message=error.message, hint=error.hint))
         lost, self._lost = self._lost, []
         if lost:
             log.warning("%d lines are lost: koed had been killed", len(lost))

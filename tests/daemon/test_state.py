@@ -132,6 +132,7 @@ def test_no_file_stops_a_start(home: Home) -> None:
     daemon = home.start()
     assert held(daemon) == ""
     assert sum("is ignored" in word for word in home.first_words()) == 2
+    assert daemon.client.status()["counts"]["trouble"] == 2
     daemon.client.mute()
     assert held(home.again()) == "muted"
 
