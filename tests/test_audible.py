@@ -9,7 +9,7 @@ import pytest
 from koe.protocol import StateChanged, Trouble
 from koed import audible
 from koed.audible import Watch
-from koed.config import EngineConfig
+from koed.config.daemon import EngineConfig
 from koed.errors import KoedError
 from koed.playback.voice_choice import Engine, Voice, Voices
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from koed import check
-from koed.config import load
+from koed.config.daemon import load
 
 
 @pytest.mark.slow

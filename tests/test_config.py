@@ -11,9 +11,9 @@ from typing import Any, Literal
 import pytest
 import yaml
 
-from koed import config as configuration
-from koed import schema, yaml_nodes
-from koed.config import Config, OutputConfig
+from koed.config import daemon as configuration
+from koed.config import schema, yaml_nodes
+from koed.config.daemon import Config, OutputConfig
 from koed.errors import ConfigError
 
 

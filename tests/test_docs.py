@@ -9,7 +9,7 @@ import pytest
 
 from koe.hotkeys import bindings
 from koe.hotkeys.file import read
-from koed.config import load
+from koed.config.daemon import load
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE = REPOSITORY / "docs" / "stream.yaml"

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
+from koed.config.profile import load_profile
 from koed.engine import prepare
 from koed.engine.base import ProfileSpec
 from koed.engine.gpt_sovits import clip, reference
@@ -23,7 +24,6 @@ from koed.engine.gpt_sovits.reference import Recording
 from koed.engine.gpt_sovits.take import LEAD_S, TAIL_S, cut, take
 from koed.enroll import Wish, enroll
 from koed.errors import KoedError
-from koed.profile_file import load_profile
 
 RATE_HZ = 44_100
 Sound = NDArray[np.float32]

@@ -9,7 +9,7 @@ import pytest
 
 from koe.protocol import Event, Trouble
 from koed.app import App
-from koed.config import Config, load
+from koed.config.daemon import Config, load
 
 
 @pytest.fixture

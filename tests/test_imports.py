@@ -33,9 +33,7 @@ class May:
 
 VALUES = (
     "koe.framing koe.fields koe.requests koe.events koe.protocol koed.errors koed.events"
-    " koed.config koed.schema koed.yaml_nodes koed.profile_file koed.profiles koed.obs.config"
-    " koed.obs.looks koed.phrases.config koed.chat.config"
-    " koed.hotkeys"
+    " koed.config"
 )
 """Modules that only describe."""
 
@@ -96,11 +94,12 @@ TABLE = {
     # values
     "koed.errors": May(),
     "koed.events": May(VALUES),
-    "koed.config": May(VALUES, "yaml"),
-    "koed.schema": May(VALUES, "yaml"),
-    "koed.yaml_nodes": May(VALUES, "yaml"),
-    "koed.profile_file": May(VALUES + " koed.keys koed.engine.base koed.engine.link", "yaml"),
-    "koed.profiles": May(VALUES + " koed.engine.base", "yaml"),
+    "koed.config": May("koed.config"),
+    "koed.config.daemon": May(VALUES, "yaml"),
+    "koed.config.schema": May(VALUES, "yaml"),
+    "koed.config.yaml_nodes": May(VALUES, "yaml"),
+    "koed.config.profile": May(VALUES + " koed.keys koed.engine.base koed.engine.link", "yaml"),
+    "koed.config.profile_folder": May(VALUES + " koed.engine.base", "yaml"),
     # the edges of the process
     "koed.keys": May(VALUES, "zmq"),
     "koed.logs": May(VALUES),
@@ -114,7 +113,7 @@ TABLE = {
     "koed.gate": May(third="zmq"),
     "koed.server": May(VALUES + " koed.gate", "zmq"),
     # what decides
-    "koed.text": May("koed.text koed.errors koed.config", "emoji"),
+    "koed.text": May("koed.text koed.errors koed.config.daemon", "emoji"),
     # the voice: the player and what it plays
     "koed.playback": May(
         "koed.playback koed.audio.arrangement koed.engine.base koed.text koed.config koed.events"
@@ -123,12 +122,12 @@ TABLE = {
     ),
     "koed.playback.queue": May("koed.errors koed.events"),
     "koed.playback.recorder": May(
-        "koed.playback koed.audio.arrangement koed.engine.base koed.config koe.protocol",
+        "koed.playback koed.audio.arrangement koed.engine.base koed.config.daemon koe.protocol",
         "numpy msgpack",
     ),
-    "koed.hotkeys": May(VALUES + " koe.hotkeys.bindings"),
+    "koed.config.hotkeys": May(VALUES + " koe.hotkeys.bindings"),
     "koed.mentions": May(f"{VALUES} koed.obs.rules"),
-    "koed.phrases.config": May(VALUES),
+    "koed.config.phrases": May(VALUES),
     "koed.phrases.takes": May("koed.engine.base koed.text.segment koed.playback", "numpy msgpack"),
     "koed.phrases": May(f"{VALUES} {PLAYBACK} koed.phrases koed.engine.base", "numpy"),
     "koed.voices": May(VALUES + " koed.engine.base"),
@@ -158,13 +157,13 @@ TABLE = {
     # beside the voice
     "koed.companions": May(VALUES),
     "koed.chat": May(f"{VALUES} {PLAYBACK} koed.chat"),
-    "koed.chat.config": May("koed.schema"),
+    "koed.config.chat": May("koed.config.schema"),
     "koed.chat.counter": May(f"{VALUES} {PLAYBACK} koed.chat koed.desk"),
     "koed.chat.rehearse": May(
         f"{VALUES} koe.chat koe.show koed.playback.queue koed.chat koed.text"
     ),
     "koed.obs": May(f"{VALUES} koed.obs koed.server"),
-    "koed.obs.config": May("koe.protocol koed.schema koed.obs.looks"),
+    "koed.config.obs": May("koe.protocol koed.config.schema koed.config.obs_looks"),
     "koed.obs.link": May("koed.errors", "obswebsocket websocket"),
     # the wiring and the tools
     "koed.app": May(ANYTHING, "zmq"),

@@ -13,7 +13,7 @@ import pytest
 
 from koe import protocol
 from koe.protocol import Request
-from koed.config import Config, QueueConfig
+from koed.config.daemon import Config, QueueConfig
 from koed.errors import KoedError
 from koed.keeping import JOURNAL, STATE, Keeping
 from koed.playback import inputs

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from koed import logs
-from koed.config import LogConfig
+from koed.config.daemon import LogConfig
 from koed.errors import KoedError
 
 

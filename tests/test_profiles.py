@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from koed import keys, profiles
+from koed import keys
+from koed.config import profile_folder as profiles
+from koed.config.profile_folder import FOLDER, ProfileFolder, ScanResult, load_profile, spec
 from koed.engine.link import RemoteEngine
 from koed.errors import ConfigError
-from koed.profiles import FOLDER, ProfileFolder, ScanResult, load_profile, spec
 
 GOOD = "engine: tone\nlang: en\n"
 

@@ -10,7 +10,7 @@ import yaml
 
 from koe.protocol import Event, UtteranceFinished
 from koed.audio.sinks import WavSink
-from koed.config import load
+from koed.config.daemon import load
 from koed.engine.base import Job
 from koed.engine.host import EngineHost
 from koed.playback.queue import Line

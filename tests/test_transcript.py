@@ -25,7 +25,7 @@ from koe.protocol import (
     UtteranceSkipped,
     UtteranceStarted,
 )
-from koed.config import TranscriptConfig
+from koed.config.daemon import TranscriptConfig
 from koed.errors import KoedError
 from koed.transcript import Transcript
 

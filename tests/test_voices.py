@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from koe.protocol import Event, VoiceBroken, VoiceReady
+from koed.config.profile_folder import Profile, ProfileFolder
 from koed.engine.base import ProfileSpec
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.profiles import Profile, ProfileFolder
 from koed.voices import FORGET_AFTER, VoiceBook
 
 

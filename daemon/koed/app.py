@@ -22,7 +22,7 @@ from koed.audio.mixer import Mixer
 from koed.audio.output import Output, OutputSignal
 from koed.chat.counter import ChatCounter
 from koed.companions import Companion, Punctual
-from koed.config import Config, TranscriptConfig, differing, load, resolve, state_dir
+from koed.config.daemon import Config, TranscriptConfig, differing, load, resolve, state_dir
 from koed.desk import Desk
 from koed.errors import KoedError
 from koed.events import Bus

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from koed import mentions
-from koed.config import Config, resolve
+from koed.config.daemon import Config, resolve
+from koed.config.profile_folder import ProfileFolder
 from koed.errors import DeviceError, KoedError
-from koed.profiles import ProfileFolder
 
 NEURAL = ("torch", "transformers", "safetensors", "soundfile", "soxr")
 """Without these nothing of the neural voice runs."""

@@ -16,7 +16,7 @@ from koed import quiet
 from koed.errors import ConfigError, KoedError
 
 if TYPE_CHECKING:
-    from koed.config import Config
+    from koed.config.daemon import Config
 
 EX_CONFIG = 78
 """As in sysexits.h: a service manager need not try again."""
@@ -25,7 +25,8 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def _config(args: argparse.Namespace) -> Config:
-    from koed import config, logs
+    from koed import logs
+    from koed.config import daemon as config
 
     loaded = config.load(args.config)
     logs.setup(loaded.log, sys.stderr)
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def check(args: argparse.Namespace) -> int:
     """Look at configuration, profiles, engines and audio without speaking."""
     from koed import check as checks
-    from koed import config
+    from koed.config import daemon as config
 
     loaded = config.load(args.config)
     if args.show:
@@ -69,15 +70,15 @@ def check(args: argparse.Namespace) -> int:
 def devices(args: argparse.Namespace) -> int:
     """Show the audio server and the microphones of koed; take away what a koed left there."""
     from koed import check as checks
-    from koed import config
+    from koed.config import daemon as config
 
     return checks.devices(config.load(args.config), as_json=args.json, remove=args.remove)
 
 
 def voices(args: argparse.Namespace) -> int:
     """List the voice profiles of the configuration (koe voices asks the running daemon)."""
-    from koed import config
-    from koed.profiles import ProfileFolder
+    from koed.config import daemon as config
+    from koed.config.profile_folder import ProfileFolder
 
     loaded = config.load(args.config)
     scan = ProfileFolder(config.resolve(loaded, "profiles"), outputs=tuple(loaded.outputs)).scan()
@@ -158,8 +159,8 @@ def proof(args: argparse.Namespace) -> int:
 
 def keys(args: argparse.Namespace) -> int:
     """Make, list or remove the CURVE keys of clients on other machines."""
-    from koed import config
     from koed import keys as curve
+    from koed.config import daemon as config
 
     return curve.command(config.resolve(config.load(args.config), "server.keys"), args)
 
@@ -170,7 +171,7 @@ def models(args: argparse.Namespace) -> int:
 
     mirror = None
     if args.action == "pull":
-        from koed import config
+        from koed.config import daemon as config
 
         mirror = config.load(args.config).models.mirror
     return models_cli.run(args, mirror or "")
@@ -200,8 +201,8 @@ def obs(args: argparse.Namespace) -> int:
 
 def worker(args: argparse.Namespace) -> int:
     """Serve an engine to a koed on another machine."""
-    from koed import config
     from koed import keys as curve
+    from koed.config import daemon as config
     from koed.engine import worker as engine_worker
 
     if args.keys is None:

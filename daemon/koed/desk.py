@@ -18,7 +18,7 @@ from koe.protocol import (
     UtteranceSkipped,
 )
 from koed.audio.history import History
-from koed.config import Config
+from koed.config.daemon import Config
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.playback.dispatch import Dispatch

@@ -14,13 +14,13 @@ import zmq
 from numpy.typing import NDArray
 
 from koe.protocol import EngineDown, EngineUp
-from koed.config import EngineConfig
+from koed.config.daemon import EngineConfig
+from koed.config.profile_folder import Profile
 from koed.engine.base import Capabilities, Mouth, Word
 from koed.engine.host import EngineHost
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.playback.dispatch import Jobs
-from koed.profiles import Profile
 from koed.voices import VoiceBook
 
 log = logging.getLogger(__name__)

@@ -21,14 +21,14 @@ from typing import Any
 
 import yaml
 
-from koed import config
+from koed.config import daemon as config
+from koed.config.profile import check_name, load_profile, spec
 from koed.engine.gpt_sovits import clip, reference
 from koed.engine.gpt_sovits.clip import Finding
 from koed.engine.gpt_sovits.reference import Recording
 from koed.engine.gpt_sovits.take import Take, cut, take
 from koed.engine.prepare import prepare_apart
 from koed.errors import ConfigError, EngineError
-from koed.profile_file import check_name, load_profile, spec
 
 ENGINE = "gpt_sovits"
 LONGEST_S = 120.0

@@ -25,7 +25,7 @@ from koe.protocol import (
     UtteranceStarted,
 )
 from koed import files, journal, state
-from koed.config import Config
+from koed.config.daemon import Config
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.journal import Entry, Journal

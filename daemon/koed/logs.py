@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from koed.config import LogConfig
+from koed.config.daemon import LogConfig
 from koed.errors import KoedError
 
 _SECRET = re.compile(r"secret|password|passwd|token|credential|authorization", re.IGNORECASE)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from koed import hotkeys
-from koed.config import Config
+from koed.config import hotkeys
+from koed.config.daemon import Config
+from koed.config.phrases import PhraseConfig
+from koed.config.yaml_nodes import did_you_mean
 from koed.obs.rules import OTHERWISE
-from koed.phrases.config import PhraseConfig
-from koed.yaml_nodes import did_you_mean
 
 
 def voices(config: Config) -> Iterator[tuple[str, str]]:

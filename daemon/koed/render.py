@@ -12,7 +12,7 @@ import zmq
 from koe.protocol import Event, UtteranceDropped, UtteranceFailed, UtteranceFinished
 from koed.audio.mixer import Mixer
 from koed.audio.sinks import WavSink
-from koed.config import Config
+from koed.config.daemon import Config
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.playback.dispatch import Outlet

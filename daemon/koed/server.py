@@ -32,7 +32,7 @@ from koe.protocol import (
     pack,
     request_from_map,
 )
-from koed.config import ServerConfig
+from koed.config.daemon import ServerConfig
 from koed.errors import ConfigError, KoedError
 from koed.gate import Gate
 

@@ -28,7 +28,7 @@ from koe.protocol import (
     UtteranceSkipped,
     UtteranceStarted,
 )
-from koed.config import TranscriptConfig
+from koed.config.daemon import TranscriptConfig
 from koed.errors import KoedError
 
 MAX_OPEN_LINES = 10_000

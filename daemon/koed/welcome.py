@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from koed.audio.device import PulseDevice
 from koed.audio.sound_server import OWNER, SoundServer
-from koed.config import Config
+from koed.config.daemon import Config
 from koed.errors import DeviceError
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from typing import Any
 
 import zmq
 
-from koed.config import Config, cache_dir, resolve
+from koed.config.daemon import Config, cache_dir, resolve
+from koed.config.profile_folder import Profile, ProfileFolder
 from koed.engine.host import EngineHost
 from koed.engines import EngineHosts
 from koed.events import Bus
@@ -21,7 +22,6 @@ from koed.playback.dispatch import Dispatch, Jobs, Outlet
 from koed.playback.lineup import serials
 from koed.playback.player import Player
 from koed.playback.recorder import Recorder
-from koed.profiles import Profile, ProfileFolder
 from koed.voices import Preparer, VoiceBook
 
 LANES = 2

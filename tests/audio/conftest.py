@@ -9,7 +9,7 @@ import pytest
 
 from koe.protocol import Trouble
 from koed.audio.output import Output
-from koed.config import AudioConfig, OutputConfig
+from koed.config.daemon import AudioConfig, OutputConfig
 from tests.rigs import ToneSource, pulse, sound, wait_for  # noqa: F401
 
 OURS_HZ, STREET_HZ, MUSIC_HZ = 440.0, 1500.0, 2500.0

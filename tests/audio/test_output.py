@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from koed.audio.output import Output, OutputSignal
-from koed.config import AudioConfig, OutputConfig
+from koed.config.daemon import AudioConfig, OutputConfig
 from tests.rigs import SoundServer, Stalls, ToneSource, wait_for
 
 LEAK_S = 0.06

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from koe.protocol import Chat, ChatDelete
 from koed.chat import pace, policy
-from koed.chat.config import (
+from koed.chat.names import spoken_name
+from koed.chat.policy import Policy, Scene, Verdict
+from koed.chat.viewers import Viewers
+from koed.config.chat import (
     ChatConfig,
     DonationsConfig,
     NamesConfig,
@@ -20,10 +23,7 @@ from koed.chat.config import (
     RepeatsConfig,
     ViewerVoicesConfig,
 )
-from koed.chat.names import spoken_name
-from koed.chat.policy import Policy, Scene, Verdict
-from koed.chat.viewers import Viewers
-from koed.config import TextConfig
+from koed.config.daemon import TextConfig
 
 LIMITLESS = ChatConfig(
     bots=(),

@@ -15,7 +15,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from koed.config import EngineConfig
+from koed.config.daemon import EngineConfig
 from koed.engine.base import Capabilities, Job, Mouth, ProfileSpec, Word
 from koed.engine.host import EngineHost
 from koed.engine.link import Message, RemoteEngine

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from koed.config.profile_folder import load_profile
 from koed.engine import settings
 from koed.engine.base import Chunk, Job, ProfileSpec, Voice, Word
 from koed.engine.embedded import espeak, flite, openjtalk
@@ -24,7 +25,6 @@ from koed.engine.embedded.script import as_ascii, write
 from koed.engine.embedded.sound import Manner, Mark, Piece, Shape, chunks
 from koed.engine.loudness import integrated_lufs
 from koed.errors import EngineError
-from koed.profiles import load_profile
 
 PROFILES = sorted((Path(__file__).parents[2] / "profiles").glob("*.yaml"))
 SENTENCE = {

@@ -17,7 +17,7 @@ import pytest
 import zmq
 from hosting import is_alive, job, kill_if_alive, started, theatre, voice, wait_until_dead
 
-from koed.config import EngineConfig
+from koed.config.daemon import EngineConfig
 from koed.engine import link
 from koed.engine.host import RETRY_S
 from koed.engine.link import Beat

@@ -13,7 +13,8 @@ from koe.hotkeys import file, wayland
 from koe.hotkeys.bindings import BindingError, Entry, action, combo, parse
 from koe.hotkeys.machine import Machine
 from koe.link import Refused
-from koed import check, config
+from koed import check
+from koed.config import daemon as config
 from koed.errors import ConfigError
 
 TAP_S = 0.25

@@ -18,9 +18,9 @@ from koe.protocol import (
     UtteranceStarted,
     VoiceChanged,
 )
+from koed.config.obs_looks import CaptionConfig, LookConfig
 from koed.obs import wrap
 from koed.obs.captions import MAX_KNOWN, MAX_MARKS, Caption, Captions, colour_of
-from koed.obs.looks import CaptionConfig, LookConfig
 
 AHEAD_S = 0.03
 """How far events come before the ear gets the sound."""

@@ -14,9 +14,9 @@ import pytest
 
 from koed import cli
 from koed.bench.counterparts.obs import ObsStudio
+from koed.config.obs_looks import CaptionConfig, SetupConfig
 from koed.obs import setup
 from koed.obs.link import Link
-from koed.obs.looks import CaptionConfig, SetupConfig
 from koed.obs.setup import Source, Studio
 
 KINDS = ("image_source", "pulse_input_capture", "text_ft2_source_v2")

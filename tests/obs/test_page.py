@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from koed.config import load
+from koed.config.daemon import load
 
 PAGE = Path(__file__).parents[2] / "docs" / "obs.md"
 EXAMPLES = re.findall(r"^( *)```yaml\n(.*?)^ *```", PAGE.read_text(), re.M | re.S)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from koed.config import Config, dump, load
+from koed.config.daemon import Config, dump, load
+from koed.config.obs import ObsConfig
 from koed.errors import ConfigError, KoedError
-from koed.obs.config import ObsConfig
 from koed.obs.password import VARIABLE, password
 
 SECRET = "s3cret, \\ and 声"

@@ -12,9 +12,9 @@ from test_captions import finished, hear, started, words
 from koe.protocol import UtteranceSkipped, VoiceChanged
 from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, rig
+from koed.config.obs_looks import CaptionConfig, LookConfig
 from koed.obs.figures import Figures
 from koed.obs.link import Link
-from koed.obs.looks import CaptionConfig, LookConfig
 from koed.obs.prompter import Board, colour_settings
 from tests.rigs import wait_for
 

@@ -19,7 +19,7 @@ from koe import protocol
 from koe.protocol import Event
 from koed.audio.arrangement import Report
 from koed.audio.mixer import Mixer
-from koed.config import Config, QueueConfig, TextConfig
+from koed.config.daemon import Config, QueueConfig, TextConfig
 from koed.engine.base import Capabilities, Job, Mouth, Word
 from koed.errors import KoedError
 from koed.events import Bus

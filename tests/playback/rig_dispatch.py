@@ -12,7 +12,7 @@ import numpy as np
 
 from koe.protocol import Event
 from koed.audio.arrangement import Entry, Report
-from koed.config import Config
+from koed.config.daemon import Config
 from koed.engine.base import Capabilities, Job, Word
 from koed.errors import KoedError
 from koed.events import Bus

@@ -13,7 +13,7 @@ from typing import Any
 from koe import protocol
 from koe.protocol import Event, Progress
 from koed.audio.arrangement import Entry, Kind, Report
-from koed.config import Config, EngineConfig, QueueConfig, TextConfig
+from koed.config.daemon import Config, EngineConfig, QueueConfig, TextConfig
 from koed.engine.base import Job, Mouth, Word
 from koed.playback import effects, inputs
 from koed.playback.effects import Answer, Effect

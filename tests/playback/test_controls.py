@@ -8,7 +8,7 @@ import pytest
 
 from koe import protocol
 from koe.protocol import Progress
-from koed.config import QueueConfig, TextConfig
+from koed.config.daemon import QueueConfig, TextConfig
 from koed.engine.base import Word
 from koed.errors import KoedError
 from koed.playback import inputs

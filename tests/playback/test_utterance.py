@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from koed.audio.arrangement import Joint
-from koed.config import TextConfig
+from koed.config.daemon import TextConfig
 from koed.engine.base import Word
 from koed.playback.queue import Line
 from koed.playback.utterance import CHARS_PER_S, Part, Planned, Script, Utterance, rest_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from koe import protocol
-from koed.config import EngineConfig, TextConfig
+from koed.config.daemon import EngineConfig, TextConfig
 from koed.playback import inputs
 from koed.playback.effects import Arrange, End, Keep, Play, Publish, Speak
 from koed.playback.takes import Piece, Take

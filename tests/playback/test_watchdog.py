@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from koe import protocol
-from koed.config import EngineConfig
+from koed.config.daemon import EngineConfig
 from tests.playback.rig_player import ONE, TWO, Rig, sounding
 
 LONGEST_PAUSE_S = 0.28

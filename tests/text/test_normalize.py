@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from koed.config import TextConfig
+from koed.config.daemon import TextConfig
 from koed.text.characters import _MARK_RUN, MAX_MARKS
 from koed.text.normalize import StreamNormalizer, clip, normalize, speakable
 from koed.text.repeats import RepeatFilter
@@ -267,7 +267,7 @@ def test_a_megabyte_without_a_space() -> None:
 
 def test_emoji_data_is_read_only_when_needed() -> None:
     code = (
-        "import sys, resource; from koed.config import TextConfig\n"
+        "import sys, resource; from koed.config.daemon import TextConfig\n"
         "from koed.text import emoji_names, normalize, segment\n"
         "normalize.normalize('hello', TextConfig(), 'en')\n"
         "assert emoji_names._names.cache_info().currsize == 0\n"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from koed.config import TextConfig
+from koed.config.daemon import TextConfig
 from koed.text.language import split_languages
 from koed.text.normalize import StreamNormalizer, normalize, speakable
 from koed.text.segment import Segment, Segmenter, segments

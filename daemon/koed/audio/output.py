@@ -30,7 +30,7 @@ from koed.errors import DeviceError, KoedError
 
 if TYPE_CHECKING:
     from koed.audio.mixer import Mixer
-    from koed.config import AudioConfig, OutputConfig
+    from koed.config.daemon import AudioConfig, OutputConfig
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 TELL_AGAIN_S = 60.0

@@ -22,7 +22,7 @@ from koed.audio.volumes import Volumes
 from koed.errors import DeviceError, KoedError
 
 if TYPE_CHECKING:
-    from koed.config import AudioConfig, OutputConfig
+    from koed.config.daemon import AudioConfig, OutputConfig
 
 WATCH_S = 0.25
 """The stream is looked at so often, the server's devices whenever it reports a change."""

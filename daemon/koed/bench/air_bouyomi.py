@@ -12,8 +12,8 @@ import sys
 import time
 from collections.abc import Iterator
 
-from koed import config
 from koed.bench.rig import Rig, rig
+from koed.config import daemon as config
 from koed.errors import KoedError
 
 WORDS = ("hello there", "good evening", "welcome to the stream", "nice one", "thank you so much")

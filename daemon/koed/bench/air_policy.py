@@ -14,9 +14,9 @@ from koe.client import Client
 from koe.framing import WireError
 from koe.protocol import Chat
 from koed.bench.rig import TONES, rig
-from koed.chat.config import ChatConfig, RaidConfig, RateConfig, RepeatsConfig
 from koed.chat.policy import Policy, Scene
-from koed.config import TextConfig
+from koed.config.chat import ChatConfig, RaidConfig, RateConfig, RepeatsConfig
+from koed.config.daemon import TextConfig
 from koed.errors import KoedError
 
 SAYINGS = (

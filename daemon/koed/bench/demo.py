@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from koe.protocol import Event
-from koed import config
 from koed.bench.rig import Rig, Sound, Watch, rig
+from koed.config import daemon as config
 
 FIRST, SECOND = "hana", "ken"
 LINES = (

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from koed import config
 from koed.bench import air, measures, memory
+from koed.config import daemon as config
 from koed.engine import registry
 from koed.errors import KoedError
 

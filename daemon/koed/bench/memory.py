@@ -30,7 +30,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from koed.config import EngineConfig
+from koed.config.daemon import EngineConfig
 from koed.engine.base import Capabilities, Job, ProfileSpec
 from koed.engine.host import EngineHost
 from koed.engine.lanes import REST_S

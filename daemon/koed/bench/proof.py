@@ -25,12 +25,12 @@ from typing import Any
 import yaml
 
 from koe.protocol import Levels
-from koed import config as configuration
 from koed.audio.sinks import WavSink
 from koed.bench import evidence
 from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.counterparts.pulse import PulseServer
 from koed.bench.rig import Rig, Watch, rig
+from koed.config import daemon as configuration
 from koed.errors import KoedError
 from koed.obs.link import EVENTS, METERS, Link
 from koed.playback.queue import Line

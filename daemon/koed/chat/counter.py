@@ -25,7 +25,7 @@ from koed.chat import viewers as viewer_file
 from koed.chat.ledger import Entry, Ledger, copy_of
 from koed.chat.policy import Policy, Scene, Verdict
 from koed.chat.viewers import Viewers
-from koed.config import Config
+from koed.config.daemon import Config
 from koed.desk import Desk
 from koed.errors import KoedError
 from koed.events import Bus

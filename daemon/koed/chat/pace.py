@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 
-from koed.config import TextConfig
+from koed.config.daemon import TextConfig
 from koed.text.language import has_kana
 from koed.text.normalize import clip
 

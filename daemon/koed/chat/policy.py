@@ -15,11 +15,11 @@ from typing import Literal
 
 from koe.protocol import Chat, ChatDelete, Priority
 from koed.chat import names, pace, wording
-from koed.chat.config import ChatConfig
 from koed.chat.raid import Surge
 from koed.chat.recent import Recent
 from koed.chat.viewers import Viewers
-from koed.config import TextConfig
+from koed.config.chat import ChatConfig
+from koed.config.daemon import TextConfig
 from koed.text.language import first_language
 from koed.text.normalize import clip, normalize
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from koed.chat.config import RaidConfig
+from koed.config.chat import RaidConfig
 
 
 class Surge:

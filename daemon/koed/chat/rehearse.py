@@ -21,9 +21,9 @@ from koed.chat.ledger import Entry, Ledger, copy_of
 from koed.chat.policy import Policy, Scene, Verdict
 from koed.chat.theatre import Fate, Theatre
 from koed.chat.viewers import Viewers
-from koed.config import Config, resolve, state_dir
+from koed.config.daemon import Config, resolve, state_dir
+from koed.config.profile_folder import ProfileFolder
 from koed.errors import KoedError
-from koed.profiles import ProfileFolder
 
 UNTIMED_S = 1.0
 """A line without a time comes so long after the one before."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from koed.chat.pace import speaking_s
-from koed.config import Config
+from koed.config.daemon import Config
 from koed.playback.queue import PRIORITIES, Drop, Limits, Line, Priority, Queue
 
 

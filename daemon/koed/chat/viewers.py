@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from koed.chat.config import ViewerVoicesConfig
 from koed.chat.names import author_key
 from koed.chat.recent import Recent
+from koed.config.chat import ViewerVoicesConfig
 from koed.errors import KoedError
 
 MAX_FILE_BYTES = 64 * 1024 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from koed.chat.config import DonationsConfig
+from koed.config.chat import DonationsConfig
 
 MAX_EMOTES = 50
 MAX_AMOUNT = 1e9

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from koed.config import EngineConfig
+from koed.config.daemon import EngineConfig
 from koed.engine import link
 from koed.engine.child import Child, worker_command
 from koed.engine.dial import Context, Dial, LocalDial, RemoteDial, Socket

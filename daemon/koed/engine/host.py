@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from koed.config import EngineConfig
+from koed.config.daemon import EngineConfig
 from koed.engine import link, versions
 from koed.engine.base import Capabilities, Job, ProfileSpec
 from koed.engine.crew import Crew

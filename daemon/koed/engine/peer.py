@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from koed.config import EngineConfig
+from koed.config.daemon import EngineConfig
 from koed.engine.child import Child
 from koed.engine.link import Beat, Keep, Ready
 

@@ -23,8 +23,8 @@ from koe.protocol import (
     UtteranceStarted,
     VoiceChanged,
 )
+from koed.config.obs_looks import CaptionConfig, LookConfig
 from koed.obs import wrap
-from koed.obs.looks import CaptionConfig, LookConfig
 
 MAX_MARKS = 512
 """Of all that is due; more would be some seconds of words in a device buffer of milliseconds."""

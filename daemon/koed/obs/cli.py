@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from koed.config import Config
+from koed.config.daemon import Config
 from koed.errors import KoedError
 from koed.obs import preview, setup
 from koed.obs.captures import NO_SERVER

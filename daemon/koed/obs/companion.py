@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from koe import protocol
 from koe.protocol import Event, ModeName, Request, WireError
+from koed.config.obs import ObsConfig
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.obs import rules
-from koed.obs.config import ObsConfig
 from koed.obs.rules import Decision
 from koed.obs.session import Session
 from koed.obs.signals import Asked, Done, Down, Live, OnAir, Scenery, Signal, Up

@@ -20,7 +20,7 @@ from koe.protocol import (
     UtteranceStarted,
     VoiceChanged,
 )
-from koed.obs.looks import LookConfig
+from koed.config.obs_looks import LookConfig
 
 MAX_LINES = 32
 """Lines followed at once; each output has one, or two."""

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from koed.config import Config, resolve
+from koed.config.daemon import Config, resolve
 from koed.errors import KoedError
 
 VARIABLE = "KOED_OBS_PASSWORD"

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from koe.protocol import ModeName
-from koed.config import Config, resolve
+from koed.config.daemon import Config, resolve
+from koed.config.profile_folder import ProfileFolder
+from koed.config.yaml_nodes import did_you_mean
 from koed.obs import rules
 from koed.obs.link import Link
 from koed.obs.rules import OTHERWISE, Decision
-from koed.profiles import ProfileFolder
-from koed.yaml_nodes import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from koe.protocol import Event
+from koed.config.obs import ObsConfig
+from koed.config.obs_looks import CaptionConfig, LookConfig
 from koed.obs import figures
 from koed.obs.captions import Caption, Captions, colour_of
-from koed.obs.config import ObsConfig
 from koed.obs.link import Link, Refused
-from koed.obs.looks import CaptionConfig, LookConfig
 
 log = logging.getLogger(__name__)
 

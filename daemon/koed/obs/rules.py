@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from koe.protocol import ModeName, When
-from koed.obs.config import ObsConfig, SceneRule
+from koed.config.obs import ObsConfig, SceneRule
 
 STRICTNESS: tuple[ModeName, ...] = typing.get_args(ModeName)
 OTHERWISE = "otherwise"

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from koed.config.obs_looks import CaptionConfig, SetupConfig
 from koed.errors import KoedError
 from koed.obs.link import Refused
-from koed.obs.looks import CaptionConfig, SetupConfig
 
 MARK = "koed_made"
 CAPTURE = "pulse_input_capture"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from koed.config import Config
+from koed.config.daemon import Config
 from koed.events import Bus
 from koed.obs.captures import Captures
 from koed.obs.companion import Ask, ObsCompanion, Part, SetMode, SetVoice

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from koe.protocol import PhraseReady, Trouble
-from koed.config import Config
+from koed.config.daemon import Config
+from koed.config.phrases import PhraseConfig, phrase
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.phrases.config import PhraseConfig, phrase
 from koed.phrases.memory import TakeMemory
 from koed.phrases.shelf import Shelf
 from koed.phrases.studio import LOST, Order, Studio

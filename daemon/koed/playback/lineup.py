@@ -24,7 +24,7 @@ from koe.protocol import (
     UtteranceQueued,
     UtteranceSkipped,
 )
-from koed.config import Config
+from koed.config.daemon import Config
 from koed.engine.base import Job, Owner
 from koed.errors import KoedError
 from koed.playback import effects

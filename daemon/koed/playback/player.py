@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from koe import protocol
-from koed.config import Config
+from koed.config.daemon import Config
 from koed.errors import KoedError
 from koed.playback import inputs
 from koed.playback.controls import Controls

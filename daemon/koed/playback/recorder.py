@@ -17,7 +17,7 @@ import numpy as np
 
 from koe import protocol
 from koed.audio.arrangement import Report
-from koed.config import AudioConfig, Config, EngineConfig, QueueConfig, TextConfig
+from koed.config.daemon import AudioConfig, Config, EngineConfig, QueueConfig, TextConfig
 from koed.engine.base import Mouth, Word
 from koed.playback import inputs
 from koed.playback.effects import Effect

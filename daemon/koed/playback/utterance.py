@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from koed.audio.arrangement import Entry, Joint
-from koed.config import TextConfig
+from koed.config.daemon import TextConfig
 from koed.engine.base import Mouth, Word
 from koed.playback.queue import Line
 from koed.playback.takes import Piece, Take

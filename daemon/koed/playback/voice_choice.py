@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from koed.config import EngineConfig
+from koed.config.daemon import EngineConfig
 from koed.errors import KoedError
 
 State = Literal["stopped", "starting", "up", "down"]

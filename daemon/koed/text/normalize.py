@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from koed.config import TextConfig
+from koed.config.daemon import TextConfig
 from koed.text.characters import Cleaner
 from koed.text.emoji_names import SYMBOLS, emoji_names
 from koed.text.language import first_language, has_kana, last_language

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from koed.config import TextConfig
+from koed.config.daemon import TextConfig
 from koed.text.language import HAN_LANGUAGES, has_kana, language_spans
 from koed.text.marks import CLAUSE, LINE, SENTENCE, UNDECIDED, is_wide, next_break
 from koed.text.normalize import speakable

@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from koed.config.profile import load_profile
+from koed.config.profile import spec as profile_spec
 from koed.engine.base import ProfileSpec, Voice
 from koed.engine.gpt_sovits import voice as voices
 from koed.engine.gpt_sovits import writing
@@ -22,8 +24,6 @@ from koed.engine.gpt_sovits.places import shared
 from koed.engine.gpt_sovits.reading import Reading, read, setting
 from koed.engine.gpt_sovits.sovits import SoundModel
 from koed.errors import ConfigError, EngineError
-from koed.profile_file import load_profile
-from koed.profile_file import spec as profile_spec
 from tests.engine.gpt_sovits.small import TRANSCRIPT, clip, sound_model, wav
 
 SETTINGS = {"model": "m", "official_quirks": "none", "precision": "auto"}

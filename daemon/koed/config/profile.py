@@ -1,6 +1,7 @@
 """One voice profile: ``NAME.yaml`` beside its reference audio -> a frozen `Profile`.
 
-It is read strictly, and its name is that of its file. `koed.profiles` watches a folder of them.
+It is read strictly, and its name is that of its file. `koed.config.profile_folder` watches a folder
+of them.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from koed import keys, schema
-from koed.config import Endpoint, Name
+from koed import keys
+from koed.config import schema
+from koed.config.daemon import Endpoint, Name
+from koed.config.schema import Match, Range
+from koed.config.yaml_nodes import did_you_mean
 from koed.engine.base import ProfileSpec
 from koed.engine.link import RemoteEngine
 from koed.errors import ConfigError, KoedError
-from koed.schema import Match, Range
-from koed.yaml_nodes import did_you_mean
 
 Engine = Literal["embedded", "tone", "gpt_sovits"]
 Language = Annotated[str, Match(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", "a language such as en or ja")]

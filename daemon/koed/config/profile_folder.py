@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from koed.errors import ConfigError
-from koed.profile_file import (
+from koed.config.profile import (
     FileStamp,
     Profile,
     Reading,
@@ -25,7 +24,8 @@ from koed.profile_file import (
     read_profile,
     spec,
 )
-from koed.yaml_nodes import Problem, bad_config, did_you_mean
+from koed.config.yaml_nodes import Problem, bad_config, did_you_mean
+from koed.errors import ConfigError
 
 __all__ = [
     "FOLDER",

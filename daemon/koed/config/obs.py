@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from koe.protocol import ModeName, When
-from koed.obs.looks import CaptionConfig, LookConfig, SetupConfig
-from koed.schema import Match, Range
+from koed.config.obs_looks import CaptionConfig, LookConfig, SetupConfig
+from koed.config.schema import Match, Range
 
 Name = Annotated[str, Match(r"[a-z0-9_-]{1,32}", "1 to 32 of a-z, 0-9, _ and -")]
 Host = Annotated[str, Match(r"[A-Za-z0-9_.:%-]{1,255}", "a host name or an address")]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from koe.hotkeys.bindings import Binding, Entry, Problem, parse
-from koed.schema import Match, Range
+from koed.config.schema import Match, Range
 
 _Name = Annotated[str, Match(r"[a-z0-9_-]{1,32}", "1 to 32 of a-z, 0-9, _ and -")]
 
@@ -44,7 +44,7 @@ def bindings(config: HotkeysConfig) -> tuple[tuple[Binding, ...], tuple[Problem,
 
 
 def problems(config: HotkeysConfig) -> Iterator[tuple[str, str, str]]:
-    """As a hook of `koed.schema`."""
+    """As a hook of `koed.config.schema`."""
     for problem in bindings(config)[1]:
         yield "keys", f"{problem.key}: {problem.what}", problem.hint
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from koed.schema import Hook, Match, Range
+from koed.config.schema import Hook, Match, Range
 
 NotNegative = Annotated[float, Range(0)]
 Many = Annotated[int, Range(0, 1000)]

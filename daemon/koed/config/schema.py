@@ -25,7 +25,7 @@ from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar, Union, g
 
 import yaml
 
-from koed.yaml_nodes import (
+from koed.config.yaml_nodes import (
     MAX_PROBLEMS,
     TAG,
     Problem,

@@ -1,6 +1,6 @@
 """The configuration as frozen values. See `load` for the rules of reading.
 
-The types say what a file may contain; `koed.schema` enforces them and names the line.
+The types say what a file may contain; `koed.config.schema` enforces them and names the line.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import koed
-from koed import schema
-from koed.chat import config as chat_config
-from koed.chat.config import ChatConfig
+from koed.config import chat as chat_config
+from koed.config import schema
+from koed.config.chat import ChatConfig
+from koed.config.hotkeys import HotkeysConfig
+from koed.config.hotkeys import problems as _hotkey_problems
+from koed.config.obs import ObsConfig
+from koed.config.phrases import PhraseCacheConfig, PhraseConfig, PhraseText
+from koed.config.schema import Match, NotAKey, Range
 from koed.errors import ConfigError
-from koed.hotkeys import HotkeysConfig
-from koed.hotkeys import problems as _hotkey_problems
-from koed.obs.config import ObsConfig
-from koed.phrases.config import PhraseCacheConfig, PhraseConfig, PhraseText
-from koed.schema import Match, NotAKey, Range
 
 FILE_NAME = "koed.yaml"
 PROFILES = "profiles"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from koed.schema import Match, Range
+from koed.config.schema import Match, Range
 
 SourceName = Annotated[
     str, Match(r"[^\x00-\x1f\x7f]{1,100}", "a name of 1 to 100 characters, as OBS shows it")

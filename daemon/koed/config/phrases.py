@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from koed.schema import Match, Range
+from koed.config.schema import Match, Range
 
 MAX_CHARS = 500
 
