@@ -15,7 +15,7 @@ import sys
 import threading
 from types import FrameType
 
-from koed.notify import Notifier
+from koed.service.systemd import Notifier
 
 
 def exercise_permissions() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from koe.protocol import StateChanged, Trouble
-from koed import audible
-from koed.audible import Watch
 from koed.config.daemon import EngineConfig
 from koed.errors import KoedError
+from koed.playback import audible
+from koed.playback.audible import Watch
 from koed.playback.voice_choice import Engine, Voice, Voices
 
 MUTED = KoedError("muted_there", "the sink is muted", "pactl")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from koed import check
+from koed.cli import check
 from koed.config.daemon import load
 
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from koe import protocol
 from koe.protocol import Request
-from koed import files, keeping, state
-from koed.state import BadState, Decided, Panic, State
+from koed.persistence import keeping, state
+from koed.persistence.state import BadState, Decided, Panic, State
+from koed.service import files
 
 NOW = 1_800_000_000.0
 FRESH = state.adopt(State(), ["main", "side"], "hana")

@@ -22,8 +22,8 @@ from koed.engine.base import ProfileSpec
 from koed.engine.gpt_sovits import clip, reference
 from koed.engine.gpt_sovits.reference import Recording
 from koed.engine.gpt_sovits.take import LEAD_S, TAIL_S, cut, take
-from koed.enroll import Wish, enroll
 from koed.errors import KoedError
+from koed.voices.enroll import Wish, enroll
 
 RATE_HZ = 44_100
 Sound = NDArray[np.float32]

@@ -37,7 +37,7 @@ VALUES = (
 )
 """Modules that only describe."""
 
-PLAYBACK = "koed.playback koed.voices koed.text"
+PLAYBACK = "koed.playback koed.voices.catalog koed.text"
 """What turns lines into jobs and jobs into sound: no socket, no device, no library of either."""
 
 ANYTHING = "koe koed"
@@ -98,20 +98,29 @@ TABLE = {
     "koed.config.daemon": May(VALUES, "yaml"),
     "koed.config.schema": May(VALUES, "yaml"),
     "koed.config.yaml_nodes": May(VALUES, "yaml"),
-    "koed.config.profile": May(VALUES + " koed.keys koed.engine.base koed.engine.link", "yaml"),
+    "koed.config.profile": May(
+        VALUES + " koed.auth.keys koed.engine.base koed.engine.link", "yaml"
+    ),
     "koed.config.profile_folder": May(VALUES + " koed.engine.base", "yaml"),
     # the edges of the process
-    "koed.keys": May(VALUES, "zmq"),
-    "koed.logs": May(VALUES),
-    "koed.metrics": May(VALUES, "prometheus_client"),
-    "koed.notify": May(),
-    "koed.quiet": May(),
-    "koed.runtime": May(VALUES),
-    "koed.transcript": May(VALUES),
-    "koed.files": May(),
-    "koed.state": May(VALUES),
-    "koed.gate": May(third="zmq"),
-    "koed.server": May(VALUES + " koed.gate", "zmq"),
+    "koed.auth": May(),
+    "koed.server": May(),
+    "koed.service": May(),
+    "koed.persistence": May(),
+    "koed.voices": May(),
+    "koed.cli": May(ANYTHING),
+    "koed.integrations": May(),
+    "koed.auth.keys": May(VALUES, "zmq"),
+    "koed.service.logs": May(VALUES),
+    "koed.service.metrics": May(VALUES, "prometheus_client"),
+    "koed.service.systemd": May(),
+    "koed.engine.quiet": May(),
+    "koed.service.runtime": May(VALUES),
+    "koed.service.transcript": May(VALUES),
+    "koed.service.files": May(),
+    "koed.persistence.state": May(VALUES),
+    "koed.auth.zap": May(third="zmq"),
+    "koed.server.zmq": May(VALUES + " koed.auth.zap", "zmq"),
     # what decides
     "koed.text": May("koed.text koed.errors koed.config.daemon", "emoji"),
     # the voice: the player and what it plays
@@ -126,52 +135,54 @@ TABLE = {
         "numpy msgpack",
     ),
     "koed.config.hotkeys": May(VALUES + " koe.hotkeys.bindings"),
-    "koed.mentions": May(f"{VALUES} koed.obs.rules"),
+    "koed.cli.references": May(f"{VALUES} koed.integrations.obs.rules"),
     "koed.config.phrases": May(VALUES),
     "koed.phrases.takes": May("koed.engine.base koed.text.segment koed.playback", "numpy msgpack"),
     "koed.phrases": May(f"{VALUES} {PLAYBACK} koed.phrases koed.engine.base", "numpy"),
-    "koed.voices": May(VALUES + " koed.engine.base"),
-    "koed.desk": May(f"{VALUES} {PLAYBACK} koed.server koed.audio.history"),
+    "koed.voices.catalog": May(VALUES + " koed.engine.base"),
+    "koed.server.handlers": May(f"{VALUES} {PLAYBACK} koed.server.zmq koed.audio.history"),
     "koed.engines": May(f"{VALUES} {PLAYBACK} koed.engine.base koed.engine.host", "numpy zmq"),
-    "koed.audible": May(VALUES + " koed.playback.voice_choice"),
-    "koed.journal": May("koed.files koed.playback.queue", "msgpack"),
-    "koed.keeping": May(f"{VALUES} {PLAYBACK} koed.files koed.journal koed.state"),
-    "koed.welcome": May(VALUES + " koed.audio.device koed.audio.sound_server", "numpy"),
-    "koed.farewell": May("koed.playback koed.audio.output"),
+    "koed.playback.audible": May(VALUES + " koed.playback.voice_choice"),
+    "koed.persistence.journal": May("koed.service.files koed.playback.queue", "msgpack"),
+    "koed.persistence.keeping": May(
+        f"{VALUES} {PLAYBACK} koed.service.files koed.persistence"
+    ),
+    "koed.audio.welcome": May(VALUES + " koed.audio.device koed.audio.sound_server", "numpy"),
+    "koed.playback.shutdown": May("koed.playback koed.audio.output"),
     # sound
-    "koed.audio": May(VALUES + " koed.metrics koed.engine.base koed.audio", "numpy soxr"),
-    "koed.audio.hushed": May("koed.files koed.audio.sound_server"),
+    "koed.audio": May(VALUES + " koed.service.metrics koed.engine.base koed.audio", "numpy soxr"),
+    "koed.audio.hushed": May("koed.service.files koed.audio.sound_server"),
     "koed.audio.arrangement": May(),
     "koed.audio.device": May("koed.errors koed.audio", "numpy pyaudio"),
     "koed.audio.sound_server": May("koed.errors", "pulsectl"),
     "koed.audio.virtual": May("koed.errors koed.audio"),
     # engines: the stage's side and the worker's
     "koed.engine": May("koed.engine koed.errors koed.events koed.config", "numpy msgpack zmq"),
-    "koed.engine.registry": May("koed.engine koed.errors koed.quiet"),
+    "koed.engine.registry": May("koed.engine koed.errors koed.engine.quiet"),
     "koed.engine.base": May(third="numpy msgpack"),
-    "koed.engine.porter": May("koed.engine koed.errors koed.gate", "zmq"),
-    "koed.engine.worker": May("koed.engine koed.errors koed.gate koed.keys", "numpy zmq"),
+    "koed.engine.porter": May("koed.engine koed.errors koed.auth.zap", "zmq"),
+    "koed.engine.worker": May("koed.engine koed.errors koed.auth.zap koed.auth.keys", "numpy zmq"),
     "koed.engine.tone": May("koed.engine koed.errors", "numpy"),
     "koed.engine.embedded": May("koed.engine koed.errors", "numpy soxr pyopenjtalk"),
     "koed.engine.gpt_sovits": May("koed.engine koed.errors", NEURAL + " soxr"),
     # beside the voice
-    "koed.companions": May(VALUES),
-    "koed.chat": May(f"{VALUES} {PLAYBACK} koed.chat"),
+    "koed.integrations.base": May(VALUES),
+    "koed.integrations.chat": May(f"{VALUES} {PLAYBACK} koed.integrations.chat"),
     "koed.config.chat": May("koed.config.schema"),
-    "koed.chat.counter": May(f"{VALUES} {PLAYBACK} koed.chat koed.desk"),
-    "koed.chat.rehearse": May(
-        f"{VALUES} koe.chat koe.show koed.playback.queue koed.chat koed.text"
+    "koed.integrations.chat.counter": May(
+        f"{VALUES} {PLAYBACK} koed.integrations.chat koed.server.handlers"
     ),
-    "koed.obs": May(f"{VALUES} koed.obs koed.server"),
+    "koed.integrations.chat.rehearse": May(
+        f"{VALUES} koe.chat koe.show koed.playback.queue koed.integrations.chat koed.text"
+    ),
+    "koed.integrations.obs": May(f"{VALUES} koed.integrations.obs koed.server.zmq"),
     "koed.config.obs": May("koe.protocol koed.config.schema koed.config.obs_looks"),
-    "koed.obs.link": May("koed.errors", "obswebsocket websocket"),
+    "koed.integrations.obs.link": May("koed.errors", "obswebsocket websocket"),
     # the wiring and the tools
     "koed.app": May(ANYTHING, "zmq"),
-    "koed.check": May(ANYTHING),
-    "koed.enroll": May(ANYTHING, "numpy matplotlib yaml"),
-    "koed.cli": May(ANYTHING),
-    "koed.render": May(ANYTHING, "numpy zmq"),
-    "koed.replay": May(f"{VALUES} koed.playback"),
+    "koed.voices.enroll": May(ANYTHING, "numpy matplotlib yaml"),
+    "koed.offline": May(ANYTHING, "numpy zmq"),
+    "koed.persistence.replay": May(f"{VALUES} koed.playback"),
     "koed.wiring": May(ANYTHING, "zmq"),
     "koed.bench.counterparts.vts": May(third="websockets"),
     "koed.bench": May(ANYTHING, "numpy yaml zmq matplotlib"),
@@ -318,9 +329,9 @@ def test_the_client_is_light() -> None:
 
 def test_koed_help_is_light() -> None:
     code = """
-import contextlib, io, koed.cli
+import contextlib, io, koed.cli.main
 with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
-    koed.cli.main(["--help"])
+    koed.cli.main.main(["--help"])
 assert "run" in text.getvalue(), text.getvalue()
 """
     assert loaded_by(code, "torch", "numpy", "scipy", "pyaudio", "pyopenjtalk", "zmq") == set()

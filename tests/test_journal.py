@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from koed import journal
-from koed.journal import BadJournal, Entry, Journal
+from koed.persistence import journal
+from koed.persistence.journal import BadJournal, Entry, Journal
 from koed.playback.queue import Line
 
 MACHINE = journal.machine() or "m"

@@ -15,7 +15,7 @@ from koe import protocol
 from koe.protocol import Request
 from koed.config.daemon import Config, QueueConfig
 from koed.errors import KoedError
-from koed.keeping import JOURNAL, STATE, Keeping
+from koed.persistence.keeping import JOURNAL, STATE, Keeping
 from koed.playback import inputs
 from koed.playback.queue import Line
 from tests.playback.rig_dispatch import Ready, World

@@ -13,9 +13,9 @@ import pytest
 import zmq
 
 from koe.address import read_keys
-from koed import keys
+from koed.auth import keys
+from koed.auth.zap import Gate
 from koed.errors import KoedError
-from koed.gate import Gate
 
 
 def mode(path: Path) -> int:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from koed import logs
 from koed.config.daemon import LogConfig
 from koed.errors import KoedError
+from koed.service import logs
 
 
 class Terminal(io.StringIO):

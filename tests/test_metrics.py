@@ -15,9 +15,9 @@ from koe.protocol import (
     UtteranceDropped,
     UtteranceFinished,
 )
-from koed import metrics
 from koed.errors import ConfigError
-from koed.metrics import Counters
+from koed.service import metrics
+from koed.service.metrics import Counters
 
 
 def test_events_are_counted() -> None:

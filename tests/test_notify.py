@@ -1,4 +1,4 @@
-"""koed.notify against real datagram sockets."""
+"""koed.service.systemd against real datagram sockets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from koed.notify import Notifier, Watchdog
+from koed.service.systemd import Notifier, Watchdog
 
 
 @pytest.fixture(params=["path", "abstract"])

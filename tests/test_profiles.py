@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from koed import keys
+from koed.auth import keys
 from koed.config import profile_folder as profiles
 from koed.config.profile_folder import FOLDER, ProfileFolder, ScanResult, load_profile, spec
 from koed.engine.link import RemoteEngine

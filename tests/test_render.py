@@ -13,8 +13,8 @@ from koed.audio.sinks import WavSink
 from koed.config.daemon import load
 from koed.engine.base import Job
 from koed.engine.host import EngineHost
+from koed.offline import OUTPUT, Renderer
 from koed.playback.queue import Line
-from koed.render import OUTPUT, Renderer
 
 LOW = {"engine": "tone", "lang": "en", "settings": {"hz": 400, "char_ms": 10}}
 SEGMENTS = "Here is a first sentence of some length, and here it ends. And a second one."

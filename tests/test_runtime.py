@@ -13,12 +13,12 @@ import pytest
 
 from koe.protocol import Event, StateChanged, event_from_map
 from koed.events import Bus
-from koed.runtime import Bell, Signals
+from koed.service.runtime import Bell, Signals
 from tests.rigs import wait_for
 
 TELL = """
 import sys
-from koed.runtime import on_terminal
+from koed.service.runtime import on_terminal
 open(sys.argv[1], "w").write(str(on_terminal()))
 """
 

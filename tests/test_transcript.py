@@ -27,7 +27,7 @@ from koe.protocol import (
 )
 from koed.config.daemon import TranscriptConfig
 from koed.errors import KoedError
-from koed.transcript import Transcript
+from koed.service.transcript import Transcript
 
 
 class Clock:

@@ -11,7 +11,7 @@ from koed.config.profile_folder import Profile, ProfileFolder
 from koed.engine.base import ProfileSpec
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.voices import FORGET_AFTER, VoiceBook
+from koed.voices.catalog import FORGET_AFTER, VoiceBook
 
 
 class Notes:

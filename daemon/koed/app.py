@@ -17,26 +17,29 @@ import zmq
 
 import koed
 from koe.protocol import PROTOCOL_VERSION, Event, Say, StateChanged, Trouble, WireError
-from koed import audible, farewell, keys, metrics, welcome
+from koed.audio import welcome
 from koed.audio.mixer import Mixer
 from koed.audio.output import Output, OutputSignal
-from koed.chat.counter import ChatCounter
-from koed.companions import Companion, Punctual
+from koed.auth import keys
 from koed.config.daemon import Config, TranscriptConfig, differing, load, resolve, state_dir
-from koed.desk import Desk
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.keeping import Keeping
-from koed.notify import Notifier, Watchdog
-from koed.phrases.desk import PhraseDesk
+from koed.integrations.base import Companion, Punctual
+from koed.integrations.chat.counter import ChatCounter
+from koed.persistence.keeping import Keeping
+from koed.persistence.replay import Keeper
+from koed.phrases.handlers import PhraseDesk
+from koed.playback import audible, shutdown
 from koed.playback.dispatch import Outlet
 from koed.playback.inputs import SetMode
 from koed.playback.recorder import Recorder
-from koed.replay import Keeper
-from koed.runtime import Bell, RuntimeDir, Signals, on_terminal
-from koed.server import NOBODY, Asker, Server
+from koed.server.handlers import Desk
+from koed.server.zmq import NOBODY, Asker, Server
+from koed.service import metrics
+from koed.service.runtime import Bell, RuntimeDir, Signals, on_terminal
+from koed.service.systemd import Notifier, Watchdog
+from koed.service.transcript import Transcript
 from koed.text import emoji_names
-from koed.transcript import Transcript
 from koed.wiring import assemble
 
 log = logging.getLogger(__name__)
@@ -116,7 +119,7 @@ class App:
 
     def _add_obs(self) -> None:
         try:
-            from koed.obs import wiring
+            from koed.integrations.obs import wiring
         except ModuleNotFoundError as error:  # the voice needs none of this
             hint = "pip install 'koed[obs]'"
             self._trouble(KoedError("obs_not_installed", f"OBS is left out: {error}", hint))
@@ -349,7 +352,7 @@ class App:
         log.info("%s: stopping", self.signals.stop)
         self.notifier.stopping()
         self.bus.publish(StateChanged(state="stopping", detail=self.signals.stop or ""))
-        farewell.bow_out(self.dispatch, self.outputs, self.config.audio.fade_ms / 1000, self._turn)
+        shutdown.bow_out(self.dispatch, self.outputs, self.config.audio.fade_ms / 1000, self._turn)
 
     # --- what happens ------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from koed.engine.host import EngineHost
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.playback.dispatch import Jobs
-from koed.voices import VoiceBook
+from koed.voices.catalog import VoiceBook
 
 log = logging.getLogger(__name__)
 

@@ -16,13 +16,13 @@ from koed.engine.host import EngineHost
 from koed.engines import EngineHosts
 from koed.events import Bus
 from koed.phrases.book import PhraseBook
-from koed.phrases.shelf import Shelf
-from koed.phrases.studio import Studio
+from koed.phrases.disk_cache import Shelf
+from koed.phrases.renderer import Studio
 from koed.playback.dispatch import Dispatch, Jobs, Outlet
 from koed.playback.lineup import serials
 from koed.playback.player import Player
 from koed.playback.recorder import Recorder
-from koed.voices import Preparer, VoiceBook
+from koed.voices.catalog import Preparer, VoiceBook
 
 LANES = 2
 """Of an output: one where lines follow each other, one above it."""

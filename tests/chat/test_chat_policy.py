@@ -10,10 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koe.protocol import Chat, ChatDelete
-from koed.chat import pace, policy
-from koed.chat.names import spoken_name
-from koed.chat.policy import Policy, Scene, Verdict
-from koed.chat.viewers import Viewers
 from koed.config.chat import (
     ChatConfig,
     DonationsConfig,
@@ -24,6 +20,10 @@ from koed.config.chat import (
     ViewerVoicesConfig,
 )
 from koed.config.daemon import TextConfig
+from koed.integrations.chat import pace, policy
+from koed.integrations.chat.names import spoken_name
+from koed.integrations.chat.policy import Policy, Scene, Verdict
+from koed.integrations.chat.viewers import Viewers
 
 LIMITLESS = ChatConfig(
     bots=(),

@@ -16,12 +16,12 @@ import yaml
 from koe.chat import logs, record
 from koe.chat.sources import Cutter, StandardInput
 from koe.framing import WireError
-from koed import cli
-from koed.chat import viewers as viewer_file
-from koed.chat.viewers import Viewers
+from koed.cli import main as cli
 from koed.config import daemon as config
 from koed.config.chat import ViewerVoicesConfig
 from koed.errors import ConfigError, KoedError
+from koed.integrations.chat import viewers as viewer_file
+from koed.integrations.chat.viewers import Viewers
 
 LONG = "a sentence of so many words that to say them all takes the voice about five good seconds"
 

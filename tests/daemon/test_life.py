@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from koed import keys
+from koed.auth import keys
 from koed.bench.rig import Rig, Watch, rig
 from tests.daemon import hearing, witness
 from tests.daemon.conftest import tone
@@ -270,7 +270,14 @@ class Elsewhere:
         command = ["worker", "--listen", self.address, "--engine", "tone"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "koed.cli", *command, "--keys", str(self.folder / "keys")],
+                [
+                    sys.executable,
+                    "-m",
+                    "koed.cli",
+                    *command,
+                    "--keys",
+                    str(self.folder / "keys"),
+                ],
                 env=os.environ | {"XDG_CACHE_HOME": str(self.folder)},
                 stdout=log,
                 stderr=log,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from koed import keys
+from koed.auth import keys
 from koed.bench.rig import rig
 from tests.daemon.conftest import LOW
 from tests.rigs import free_port, wait_for

@@ -19,7 +19,14 @@ def test_a_start_in_a_terminal_is_heard_by_her_alone(tmp_path: Path) -> None:
     (tmp_path / "profiles" / "low.yaml").write_text(yaml.safe_dump(tone(400, char_ms=40)))
     config = {"profiles": "profiles", "voice": "low", "audio": {"device": "pulse"}}
     (tmp_path / "koed.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "koed.cli", "run", "--config", str(tmp_path / "koed.yaml")]
+    command = [
+        sys.executable,
+        "-m",
+        "koed.cli",
+        "run",
+        "--config",
+        str(tmp_path / "koed.yaml"),
+    ]
     state = {name: str(tmp_path) for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME")}
     with sound_server() as server:
         speakers = server.record("speakers.monitor")

@@ -16,7 +16,7 @@ import pytest
 import zmq
 from hosting import DEADLINE_S, Theatre, job, kill_if_alive, theatre, voice
 
-from koed import keys
+from koed.auth import keys
 from koed.engine import link
 from koed.engine.link import RemoteEngine
 

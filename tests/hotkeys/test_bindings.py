@@ -13,7 +13,7 @@ from koe.hotkeys import file, wayland
 from koe.hotkeys.bindings import BindingError, Entry, action, combo, parse
 from koe.hotkeys.machine import Machine
 from koe.link import Refused
-from koed import check
+from koed.cli import check
 from koed.config import daemon as config
 from koed.errors import ConfigError
 

@@ -22,7 +22,7 @@ from koe.protocol import Event
 from koed.bench import evidence
 from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, Watch
-from koed.obs.link import Refused
+from koed.integrations.obs.link import Refused
 from tests.obs import earshot
 from tests.obs.earshot import PITCHES_HZ, Said
 from tests.rigs import RATE_HZ, Recorder, SoundServer, Stalls, wait_for

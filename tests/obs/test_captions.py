@@ -19,8 +19,8 @@ from koe.protocol import (
     VoiceChanged,
 )
 from koed.config.obs_looks import CaptionConfig, LookConfig
-from koed.obs import wrap
-from koed.obs.captions import MAX_KNOWN, MAX_MARKS, Caption, Captions, colour_of
+from koed.integrations.obs import wrap
+from koed.integrations.obs.captions import MAX_KNOWN, MAX_MARKS, Caption, Captions, colour_of
 
 AHEAD_S = 0.03
 """How far events come before the ear gets the sound."""

@@ -12,8 +12,8 @@ import pytest
 from koe.protocol import DeviceBack, DeviceLost, Event, ObsDown, ObsHears, StateChanged, Trouble
 from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, rig
-from koed.obs.captures import DETOUR, LOOK_S, Captures
-from koed.obs.link import Link, Refused
+from koed.integrations.obs.captures import DETOUR, LOOK_S, Captures
+from koed.integrations.obs.link import Link, Refused
 from tests.daemon.home import Home
 from tests.obs.follower import LOW, Follower
 from tests.rigs import PulseServer, SoundServer, sound_server, wait_for

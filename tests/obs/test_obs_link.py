@@ -13,8 +13,8 @@ import pytest
 
 from koed.bench.counterparts.obs import ObsStudio, free_port
 from koed.errors import KoedError
-from koed.obs.link import EVENTS, METERS, Link, Refused
-from koed.obs.password import from_obs
+from koed.integrations.obs.link import EVENTS, METERS, Link, Refused
+from koed.integrations.obs.password import from_obs
 from tests.rigs import wait_for
 
 PATIENCE_S = 40.0

@@ -12,7 +12,7 @@ import pytest
 from koed.config.daemon import Config, dump, load
 from koed.config.obs import ObsConfig
 from koed.errors import ConfigError, KoedError
-from koed.obs.password import VARIABLE, password
+from koed.integrations.obs.password import VARIABLE, password
 
 SECRET = "s3cret, \\ and 声"
 

@@ -13,9 +13,9 @@ from koe.protocol import UtteranceSkipped, VoiceChanged
 from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, rig
 from koed.config.obs_looks import CaptionConfig, LookConfig
-from koed.obs.figures import Figures
-from koed.obs.link import Link
-from koed.obs.prompter import Board, colour_settings
+from koed.integrations.obs.figures import Figures
+from koed.integrations.obs.link import Link
+from koed.integrations.obs.prompter import Board, colour_settings
 from tests.rigs import wait_for
 
 CAPTION, HEAD, SLOW_HEAD = "koed caption", "low's head", "high's head"

@@ -8,7 +8,7 @@ import pytest
 
 from koe.protocol import ModeName
 from koed.config.obs import ObsConfig, SceneRule
-from koed.obs import rules
+from koed.integrations.obs import rules
 
 OUTPUTS = ("main", "second")
 MODES: tuple[ModeName | None, ...] = (None, "speak", "chat_muted", "all_muted")

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from koe.client import Refused
-from koed import cli
 from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, rig
-from koed.obs.link import Link
-from koed.obs.session import Session
-from koed.obs.signals import OnAir, Signal
+from koed.cli import main as cli
+from koed.integrations.obs.link import Link
+from koed.integrations.obs.session import Session
+from koed.integrations.obs.signals import OnAir, Signal
 from tests.obs.follower import HIGH, LOW, Follower
 from tests.rigs import wait_for
 

@@ -11,8 +11,8 @@ import msgpack
 import pytest
 
 from koe.protocol import StateChanged, Trouble
-from koed import replay
 from koed.errors import KoedError
+from koed.persistence import replay
 from koed.playback import effects
 from koed.playback.inputs import Tick
 from koed.playback.recorder import KEPT_S, MAX_BYTES, BadRecording, Recorder, read

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from koed import files
 from koed.audio.sound_server import SoundServer
+from koed.service import files
 
 MAX_NAME_CHARS = 60
 MAX_NAMES = 100

@@ -14,7 +14,7 @@ from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.counterparts.pulse import Ear, PulseServer
 from koed.bench.rig import Rig, rig
 from koed.errors import KoedError
-from koed.obs.link import Link
+from koed.integrations.obs.link import Link
 
 CHAR_MS = 40.0
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

@@ -14,10 +14,10 @@ from koe.client import Client
 from koe.framing import WireError
 from koe.protocol import Chat
 from koed.bench.rig import TONES, rig
-from koed.chat.policy import Policy, Scene
 from koed.config.chat import ChatConfig, RaidConfig, RateConfig, RepeatsConfig
 from koed.config.daemon import TextConfig
 from koed.errors import KoedError
+from koed.integrations.chat.policy import Policy, Scene
 
 SAYINGS = (
     "hello nice one gg wp that was so close lol PogChamp KEKW https://clips.example.com/a1b2 OMG"

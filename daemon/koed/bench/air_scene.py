@@ -13,7 +13,7 @@ from typing import Any
 from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import TONES, Rig, rig
 from koed.errors import KoedError
-from koed.obs.link import Link
+from koed.integrations.obs.link import Link
 
 SCENES = {"Talk": "tone-a", "Game": "tone-b"}
 BETWEEN_S = 0.7

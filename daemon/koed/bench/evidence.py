@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.errors import KoedError
-from koed.obs.link import Link
+from koed.integrations.obs.link import Link
 
 RATE_HZ = 16000
 FPS = 10

@@ -12,7 +12,7 @@ from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.counterparts.pulse import PulseServer
 from koed.bench.rig import rig
 from koed.errors import KoedError
-from koed.obs.link import Link
+from koed.integrations.obs.link import Link
 
 MAX_BYTES = 150_000
 COLOURS = 64

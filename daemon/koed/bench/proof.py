@@ -32,9 +32,9 @@ from koed.bench.counterparts.pulse import PulseServer
 from koed.bench.rig import Rig, Watch, rig
 from koed.config import daemon as configuration
 from koed.errors import KoedError
-from koed.obs.link import EVENTS, METERS, Link
+from koed.integrations.obs.link import EVENTS, METERS, Link
+from koed.offline import OUTPUT, Renderer
 from koed.playback.queue import Line
-from koed.render import OUTPUT, Renderer
 
 FIRST = ("Hana", "hana", "Good evening, and welcome to the show.")
 SECOND = ("Ken", "ken", "Thank you. Now I am the one who speaks.")

@@ -224,7 +224,14 @@ def rig(
         with (folder / "log").open("wb") as log:
             started_at = time.monotonic()
             process = subprocess.Popen(
-                [sys.executable, "-m", "koed.cli", "run", "--config", str(folder / "koed.yaml")],
+                [
+                    sys.executable,
+                    "-m",
+                    "koed.cli",
+                    "run",
+                    "--config",
+                    str(folder / "koed.yaml"),
+                ],
                 env=os.environ
                 | {"KOED_RUNTIME_DIR": str(folder / "run"), "XDG_STATE_HOME": str(folder / "state")}
                 | (environ or {}),

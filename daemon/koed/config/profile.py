@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from koed import keys
+from koed.auth import keys
 from koed.config import schema
 from koed.config.daemon import Endpoint, Name
 from koed.config.schema import Match, Range

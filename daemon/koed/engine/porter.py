@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 import zmq
 
+from koed.auth.zap import Gate
 from koed.engine import link, versions
 from koed.engine.base import Capabilities
 from koed.engine.lanes import Lanes
 from koed.engine.link import Message
-from koed.gate import Gate
 
 log = logging.getLogger(__name__)
 

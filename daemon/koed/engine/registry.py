@@ -6,7 +6,7 @@ import difflib
 import importlib
 import os
 
-from koed import quiet
+from koed.engine import quiet
 from koed.engine.base import Engine
 from koed.errors import EngineError
 

@@ -23,7 +23,8 @@ from types import FrameType
 import numpy as np
 import zmq
 
-from koed import keys
+from koed.auth import keys
+from koed.auth.zap import Gate
 from koed.engine import link, registry
 from koed.engine.base import Chunk, Engine, Stream, Voice
 from koed.engine.cache import VoiceCache, default_dir
@@ -32,7 +33,6 @@ from koed.engine.lanes import Burial, Closing, Lanes, Order, Rest, Step
 from koed.engine.loudness import checked_lufs
 from koed.engine.porter import Porter, Pulse, Warm
 from koed.errors import EngineError, KoedError
-from koed.gate import Gate
 
 log = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ class Options:
     cache: Path | None = None
     listen: str = ""
     keys: Path | None = None
-    """Folder as `koed.keys` makes it; a must on a network."""
+    """Folder as `koed.auth.keys` makes it; a must on a network."""
     stuck_s: float = STUCK_S
     connect: str = ""
     identity: str = ""
@@ -303,7 +303,7 @@ def _start_over() -> None:
 
 
 def _gate(context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> Gate:
-    """Raises `KoedError` as `koed.keys.server_pair`."""
+    """Raises `KoedError` as `koed.auth.keys.server_pair`."""
     gate = Gate(context, keys.server_pair(folder), _Door(folder).admits)
     names = keys.names(folder)
     if names:

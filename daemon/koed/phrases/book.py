@@ -19,15 +19,15 @@ from koed.config.daemon import Config
 from koed.config.phrases import PhraseConfig, phrase
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.phrases.memory import TakeMemory
-from koed.phrases.shelf import Shelf
-from koed.phrases.studio import LOST, Order, Studio
+from koed.phrases.disk_cache import Shelf
+from koed.phrases.memory_cache import TakeMemory
+from koed.phrases.renderer import LOST, Order, Studio
 from koed.phrases.takes import take_key
 from koed.playback.takes import Take
 from koed.playback.voice_choice import Voice
 from koed.text.normalize import normalize
 from koed.text.segment import segments
-from koed.voices import ReadyVoice, VoiceBook
+from koed.voices.catalog import ReadyVoice, VoiceBook
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class _Entry:
 
 
 class PhraseBook:
-    """A `koed.companions.Companion`; all of it runs on the main thread but the shelf."""
+    """A `koed.integrations.base.Companion`; all of it runs on the main thread but the shelf."""
 
     def __init__(
         self,

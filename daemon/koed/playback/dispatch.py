@@ -146,7 +146,7 @@ class Outlet:
 
 
 class VoiceBook(Protocol):
-    """The part of `koed.voices.VoiceBook` that is looked at."""
+    """The part of `koed.voices.catalog.VoiceBook` that is looked at."""
 
     version: int
     """Rises with every change."""

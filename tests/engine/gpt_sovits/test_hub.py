@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from koed import cli
+from koed.cli import main as cli
 from koed.engine.gpt_sovits import hub, keys_shared, tiny
 from koed.engine.gpt_sovits.store import Store
 from koed.errors import EngineError

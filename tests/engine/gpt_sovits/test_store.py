@@ -14,7 +14,7 @@ import pytest
 import safetensors
 import torch
 
-from koed import cli
+from koed.cli import main as cli
 from koed.engine.gpt_sovits import checkpoint, hub, intake, tiny
 from koed.engine.gpt_sovits.sovits import SoundModel
 from koed.engine.gpt_sovits.store import Store, default_folder

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from koed.errors import KoedError
-from koed.obs.link import Link, OnEvent
+from koed.integrations.obs.link import Link, OnEvent
 
 START_S = 40.0
 ANSWER_S = 20.0

@@ -1,0 +1,5 @@
+"""`python -m koed.cli` is `koed`."""
+
+from koed.cli.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,315 @@
+"""Requests in, events out: the only ZeroMQ between koed and its clients.
+
+Nothing here may block: a request is validated, handed to the desk, answered. A reply that a client
+does not read is dropped by its socket's bound, and so is an event that a subscriber is too slow
+for; both see it by ``id`` and by ``seq``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import zmq
+import zmq.auth
+
+from koe.framing import unpack_request
+from koe.protocol import (
+    MAX_FRAME_BYTES,
+    Event,
+    Reply,
+    Request,
+    RequestId,
+    WireError,
+    endpoint,
+    pack,
+    request_from_map,
+)
+from koed.auth.zap import Gate
+from koed.config.daemon import ServerConfig
+from koed.errors import ConfigError, KoedError
+
+log = logging.getLogger(__name__)
+
+BURST = 64
+"""Messages read from one socket before the others get their turn."""
+REPLIES_WAITING = 1000
+EVENTS_WAITING = 10000
+REQUESTS_WAITING = 200
+"""Of one client, before it has to wait: their bytes lie in the daemon's memory."""
+MAX_NAME_CHARS = 200
+"""Of any text but what is to be spoken: it is kept, compared, and sent back many times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Where the reply to a request goes."""
+
+    socket: zmq.Socket[bytes]
+    envelope: tuple[bytes, ...]
+    """The client's identity; after it, for a REQ socket, the empty frame that it wants back."""
+    id: RequestId
+
+
+NOBODY = Asker(None, (), None)  # type: ignore[arg-type]
+"""Asks without waiting for an answer."""
+
+Desk = Callable[[Request, Asker], dict[str, Any] | None]
+"""Carries a request out; None = the reply comes later through `Server.reply`."""
+TextSink = Callable[[str], None]
+TroubleSink = Callable[[WireError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One kind of socket: the first is of this machine, the second, if any, of the network."""
+
+    kind: int
+    name: Literal["control", "text", "events"]
+    tcp: str | None
+    sockets: list[zmq.Socket[bytes]] = field(default_factory=list)
+
+
+class Server:
+    """Owns the sockets; `bind` after construction, `receive` when the poller says so."""
+
+    def __init__(self, directory: Path, config: ServerConfig, context: zmq.Context[Any]) -> None:
+        self._directory = directory
+        self._context = context
+        self._control = Door(zmq.ROUTER, "control", config.tcp_control)
+        self._text = Door(zmq.PULL, "text", config.tcp_text)
+        self._events = Door(zmq.PUB, "events", config.tcp_events)
+        self._doors = (self._control, self._text, self._events)
+        self._gate: Gate | None = None
+        self._guests: frozenset[str] = frozenset()
+        """The public keys that are admitted."""
+        self._stale = False
+        """Somebody is connected whose key was taken away."""
+
+    # --- life --------------------------------------------------------------------------------
+
+    def bind(self, server_keys: tuple[bytes, bytes] | None, clients: Path | None) -> None:
+        """Open the sockets. ``server_keys`` (public, secret) and the folder of the clients' public
+        keys are needed for tcp only; raises `ConfigError` when they are missing."""
+        for door in self._doors:
+            address = endpoint(str(self._directory), door.name)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(address.removeprefix("ipc://"))  # of a daemon that was killed
+            door.sockets.append(self._bound(door.kind, address, None))
+            os.chmod(address.removeprefix("ipc://"), 0o600)
+        over_tcp = [door.tcp for door in self._doors if door.tcp]
+        if not over_tcp:
+            return
+        if server_keys is None or clients is None:
+            raise ConfigError(
+                "tcp_without_keys",
+                f"{over_tcp[0]} is configured but there are no keys",
+                "make a pair with: koed keys new NAME",
+            )
+        self._gate = Gate(self._context, server_keys, lambda key: key in self._guests)
+        self.readmit(clients)
+        self._bind_tcp()
+
+    def _bind_tcp(self) -> None:
+        for door in self._doors:
+            if door.tcp and len(door.sockets) == 1:
+                door.sockets.append(self._bound(door.kind, door.tcp, self._gate))
+
+    def _bound(self, kind: int, address: str, gate: Gate | None) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = self._context.socket(kind)
+        socket.setsockopt(zmq.LINGER, 100)
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        socket.setsockopt(zmq.RCVHWM, REQUESTS_WAITING)
+        socket.setsockopt(zmq.SNDHWM, EVENTS_WAITING if kind == zmq.PUB else REPLIES_WAITING)
+        if gate:
+            gate.guard(socket)
+        try:
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            socket.close()
+            raise ConfigError(
+                "cannot_listen",
+                f"cannot listen at {address}: {error}",
+                "is another program there? see server: in koed.yaml",
+            ) from error
+        return socket
+
+    def readmit(self, clients: Path) -> None:
+        """Read the folder of admitted keys again."""
+        keys = _public_keys(clients)
+        if not keys:
+            log.warning("no client has a key for tcp yet; make one with: koed keys new NAME")
+        self._stale |= bool(self._guests - keys)
+        self._guests = keys
+
+    def _reopen(self) -> None:
+        """Ask all who came over tcp for their keys again: a connection outlives its admission."""
+        for door in self._doors:
+            for socket in door.sockets[1:]:
+                socket.unbind(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+                socket.close()
+            del door.sockets[1:]
+        self._stale = False
+
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """What the poller must watch."""
+        sockets = [*self._control.sockets, *self._text.sockets]
+        if self._gate is not None:
+            sockets.append(self._gate.socket)
+        return sockets
+
+    def close(self) -> None:
+        for door in self._doors:
+            for socket in door.sockets:
+                socket.close()
+        if self._gate is not None:
+            self._gate.close()
+        for door in self._doors:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._directory / door.name)
+
+    # --- in ----------------------------------------------------------------------------------
+
+    def receive(self, desk: Desk, text: TextSink, trouble: TroubleSink) -> bool:
+        """Handle what is readable, at most `BURST` messages a socket; True if more may wait."""
+        more = False
+        if self._stale:
+            self._reopen()
+        with contextlib.suppress(ConfigError):  # the port is not free yet: on the next turn
+            self._bind_tcp()
+        if self._gate is not None:
+            self._gate.answer()
+        for socket in self._control.sockets:
+            more |= self._drain(socket, functools.partial(self._request, desk, socket))
+        for socket in self._text.sockets:
+            more |= self._drain(socket, lambda frames: self._push(frames, text, trouble))
+        return more
+
+    def _drain(self, socket: zmq.Socket[bytes], handle: Callable[[list[bytes]], None]) -> bool:
+        for _ in range(BURST):
+            if self._stale:  # from here on nothing is taken from whoever lost the key
+                return True
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return False
+            handle(frames)
+        return True
+
+    def _request(self, desk: Desk, socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
+        is_req = len(frames) > 2 and not frames[1]
+        envelope, body = tuple(frames[: 1 + is_req]), frames[1 + is_req :]
+        asker = Asker(socket, envelope, None)
+        try:
+            if len(body) != 1:
+                raise WireError(
+                    "bad_message",
+                    f"{len(body)} frames where one was expected",
+                    "send one msgpack map per message",
+                )
+            message = unpack_request(body[0])
+            request_id = message.get("id")
+            if _is_id(request_id):
+                asker = Asker(socket, envelope, request_id)
+            request = request_from_map(message)
+            check_lengths(request)
+            result = desk(request, asker)
+        except (WireError, KoedError) as error:
+            self.reply(asker, error=WireError(error.code, error.message, error.hint))
+        except Exception as error:
+            log.exception("a request could not be handled")
+            self.reply(
+                asker,
+                error=WireError(
+                    "internal",
+                    f"a bug in koed: {type(error).__name__}: {error}",
+                    "please report it with the daemon's log",
+                ),
+            )
+        else:
+            if result is not None:
+                self.reply(asker, result)
+
+    @staticmethod
+    def _push(frames: list[bytes], text: TextSink, trouble: TroubleSink) -> None:
+        try:
+            if len(frames) != 1:
+                raise WireError(
+                    "bad_message",
+                    f"{len(frames)} frames on the text socket",
+                    "send one UTF-8 string a message",
+                )
+            text(frames[0].decode("utf-8"))
+        except UnicodeDecodeError as error:
+            trouble(
+                WireError(
+                    "invalid_utf8",
+                    f"a text message is not UTF-8: {error.reason}",
+                    "send one UTF-8 string a message",
+                )
+            )
+        except (WireError, KoedError) as error:
+            trouble(WireError(error.code, error.message, error.hint))
+        except Exception as error:
+            log.exception("a text message could not be handled")
+            trouble(
+                WireError(
+                    "internal",
+                    f"a bug in koed: {type(error).__name__}: {error}",
+                    "please report it with the daemon's log",
+                )
+            )
+
+    # --- out ---------------------------------------------------------------------------------
+
+    def reply(
+        self, asker: Asker, result: dict[str, Any] | None = None, error: WireError | None = None
+    ) -> None:
+        reply = Reply(id=asker.id, ok=error is None, result=result or {}, error=error)
+        # a client that reads nothing loses its replies, and nobody else's
+        with contextlib.suppress(zmq.Again, zmq.ZMQError):
+            asker.socket.send_multipart([*asker.envelope, pack(reply.to_map())], zmq.NOBLOCK)
+
+    def publish(self, event: Event) -> None:
+        """A listener of the bus: send an event to whoever subscribed to its name."""
+        frames = [event.event.encode(), pack(event.to_map())]
+        for socket in self._events.sockets:
+            with contextlib.suppress(zmq.Again):
+                socket.send_multipart(frames, zmq.NOBLOCK)
+
+
+def _is_id(value: Any) -> bool:
+    """Whether it can be echoed; what cannot (true, a list, a novel) is refused with id nil."""
+    if isinstance(value, str):
+        return len(value) <= MAX_NAME_CHARS
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_lengths(request: Request) -> None:
+    """Names and keys are kept and compared: raises `WireError` for one that is a novel."""
+    for spec in dataclasses.fields(request):
+        value = getattr(request, spec.name)
+        if spec.name != "text" and isinstance(value, str) and len(value) > MAX_NAME_CHARS:
+            raise WireError(
+                "bad_field",
+                f"{request.op}: {spec.name} has {len(value)} characters",
+                f"{spec.name} has at most {MAX_NAME_CHARS}",
+            )
+
+
+def _public_keys(clients: Path) -> frozenset[str]:
+    """Of every certificate in the folder; one that cannot be read keeps nobody else out."""
+    keys = set()
+    for path in clients.glob("*.key"):
+        try:
+            keys.add(zmq.auth.load_certificate(path)[0].decode())
+        except (OSError, ValueError) as error:
+            log.warning("%s is no key of a client and lets nobody in: %s", path, error)
+    return frozenset(keys)
