@@ -17,11 +17,11 @@ import yaml
 from numpy.typing import NDArray
 
 from koed.config.profile import load_profile
-from koed.engine import prepare
 from koed.engine.base import ProfileSpec
 from koed.engine.gpt_sovits import clip, reference
 from koed.engine.gpt_sovits.reference import Recording
 from koed.engine.gpt_sovits.take import LEAD_S, TAIL_S, cut, take
+from koed.engine.worker import prepare
 from koed.errors import KoedError
 from koed.voices.enroll import Wish, enroll
 

@@ -98,10 +98,8 @@ TABLE = {
     "koed.config.daemon": May(VALUES, "yaml"),
     "koed.config.schema": May(VALUES, "yaml"),
     "koed.config.yaml_nodes": May(VALUES, "yaml"),
-    "koed.config.profile": May(
-        VALUES + " koed.auth.keys koed.engine.base koed.engine.link", "yaml"
-    ),
-    "koed.config.profile_folder": May(VALUES + " koed.engine.base", "yaml"),
+    "koed.config.profile": May(VALUES + " koed.auth.keys", "yaml"),
+    "koed.config.profile_folder": May(VALUES, "yaml"),
     # the edges of the process
     "koed.auth": May(),
     "koed.server": May(),
@@ -125,8 +123,8 @@ TABLE = {
     "koed.text": May("koed.text koed.errors koed.config.daemon", "emoji"),
     # the voice: the player and what it plays
     "koed.playback": May(
-        "koed.playback koed.audio.arrangement koed.engine.base koed.text koed.config koed.events"
-        " koed.errors koe.protocol",
+        "koed.playback koed.audio.arrangement koed.engine.base koed.engine.jobs koed.text"
+        " koed.config koed.events koed.errors koe.protocol",
         "numpy",
     ),
     "koed.playback.queue": May("koed.errors koed.events"),
@@ -138,10 +136,12 @@ TABLE = {
     "koed.cli.references": May(f"{VALUES} koed.integrations.obs.rules"),
     "koed.config.phrases": May(VALUES),
     "koed.phrases.takes": May("koed.engine.base koed.text.segment koed.playback", "numpy msgpack"),
-    "koed.phrases": May(f"{VALUES} {PLAYBACK} koed.phrases koed.engine.base", "numpy"),
-    "koed.voices.catalog": May(VALUES + " koed.engine.base"),
+    "koed.phrases": May(
+        f"{VALUES} {PLAYBACK} koed.phrases koed.engine.base koed.engine.jobs", "numpy"
+    ),
+    "koed.voices.catalog": May(VALUES + " koed.engine.base koed.voices"),
+    "koed.voices.specs": May(VALUES + " koed.engine.base"),
     "koed.server.handlers": May(f"{VALUES} {PLAYBACK} koed.server.zmq koed.audio.history"),
-    "koed.engines": May(f"{VALUES} {PLAYBACK} koed.engine.base koed.engine.host", "numpy zmq"),
     "koed.playback.audible": May(VALUES + " koed.playback.voice_choice"),
     "koed.persistence.journal": May("koed.service.files koed.playback.queue", "msgpack"),
     "koed.persistence.keeping": May(
@@ -157,11 +157,11 @@ TABLE = {
     "koed.audio.sound_server": May("koed.errors", "pulsectl"),
     "koed.audio.virtual": May("koed.errors koed.audio"),
     # engines: the stage's side and the worker's
-    "koed.engine": May("koed.engine koed.errors koed.events koed.config", "numpy msgpack zmq"),
+    "koed.engine": May(f"{VALUES} koed.engine", "numpy msgpack zmq"),
     "koed.engine.registry": May("koed.engine koed.errors koed.engine.quiet"),
     "koed.engine.base": May(third="numpy msgpack"),
-    "koed.engine.porter": May("koed.engine koed.errors koed.auth.zap", "zmq"),
-    "koed.engine.worker": May("koed.engine koed.errors koed.auth.zap koed.auth.keys", "numpy zmq"),
+    "koed.engine.worker.io_thread": May("koed.engine koed.errors koed.auth.zap", "zmq"),
+    "koed.engine.worker.main": May("koed.engine koed.errors koed.auth", "numpy zmq"),
     "koed.engine.tone": May("koed.engine koed.errors", "numpy"),
     "koed.engine.embedded": May("koed.engine koed.errors", "numpy soxr pyopenjtalk"),
     "koed.engine.gpt_sovits": May("koed.engine koed.errors", NEURAL + " soxr"),

@@ -10,9 +10,10 @@ import pytest
 
 from koed.auth import keys
 from koed.config import profile_folder as profiles
-from koed.config.profile_folder import FOLDER, ProfileFolder, ScanResult, load_profile, spec
-from koed.engine.link import RemoteEngine
+from koed.config.profile import RemoteEngine, load_profile
+from koed.config.profile_folder import FOLDER, ProfileFolder, ScanResult
 from koed.errors import ConfigError
+from koed.voices.specs import spec
 
 GOOD = "engine: tone\nlang: en\n"
 

@@ -12,7 +12,7 @@ from koe.protocol import Event, UtteranceFinished
 from koed.audio.sinks import WavSink
 from koed.config.daemon import load
 from koed.engine.base import Job
-from koed.engine.host import EngineHost
+from koed.engine.host.supervisor import EngineHost
 from koed.offline import OUTPUT, Renderer
 from koed.playback.queue import Line
 

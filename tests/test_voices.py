@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from koe.protocol import Event, VoiceBroken, VoiceReady
-from koed.config.profile_folder import Profile, ProfileFolder
+from koed.config.profile import Profile
+from koed.config.profile_folder import ProfileFolder
 from koed.engine.base import ProfileSpec
 from koed.errors import KoedError
 from koed.events import Bus

@@ -11,14 +11,16 @@ from typing import Any
 import zmq
 
 from koed.config.daemon import Config, cache_dir, resolve
-from koed.config.profile_folder import Profile, ProfileFolder
-from koed.engine.host import EngineHost
-from koed.engines import EngineHosts
+from koed.config.profile import Profile
+from koed.config.profile_folder import ProfileFolder
+from koed.engine.host.pool import EngineHosts
+from koed.engine.host.supervisor import EngineHost
+from koed.engine.jobs import Jobs
 from koed.events import Bus
 from koed.phrases.book import PhraseBook
 from koed.phrases.disk_cache import Shelf
 from koed.phrases.renderer import Studio
-from koed.playback.dispatch import Dispatch, Jobs, Outlet
+from koed.playback.dispatch import Dispatch, Outlet
 from koed.playback.lineup import serials
 from koed.playback.player import Player
 from koed.playback.recorder import Recorder

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from koed.engine import link
+from koed.engine import wire
 from koed.engine.base import Capabilities, Chunk, Job, ProfileSpec, Stream, Voice
-from koed.engine.lanes import (
+from koed.engine.worker.io_thread import Pulse
+from koed.engine.worker.main import Synthesis
+from koed.engine.worker.scheduler import (
     Burial,
     Lanes,
     Order,
     Rest,
     Step,
 )
-from koed.engine.porter import Pulse
-from koed.engine.worker import Synthesis
 from koed.errors import EngineError
 
 SPEC = ProfileSpec("hana", "en", {})
@@ -107,13 +107,13 @@ class Bench:
         self.clock = Clock()
         self.lanes = Lanes(self.clock)
         self.engine = Scripted()
-        self.posted: list[link.Message] = []
+        self.posted: list[wire.Message] = []
         engine: Any = self.engine
         self.synthesis = Synthesis(engine, self.lanes, self, Pulse(), cache)  # type: ignore[arg-type]
         self.lanes.reset(1)
         self.lanes.add_voice(Voice("hana", "k", "en", -20.0, {}))
 
-    def post(self, session: int, message: link.Message, pcm: bytes | None = None) -> None:
+    def post(self, session: int, message: wire.Message, pcm: bytes | None = None) -> None:
         self.posted.append(message)
 
     def speak(self, serial: int, text: str = "3", lane: int = 1, **more: Any) -> None:
@@ -140,10 +140,10 @@ class Bench:
                 self.synthesis._close(streams)
 
     def serials(self) -> list[int]:
-        return [m.serial for m in self.posted if isinstance(m, link.Sound)]
+        return [m.serial for m in self.posted if isinstance(m, wire.Sound)]
 
     def done(self) -> list[int]:
-        return [m.serial for m in self.posted if isinstance(m, link.Done)]
+        return [m.serial for m in self.posted if isinstance(m, wire.Done)]
 
     def failed(self) -> dict[int, str]:
-        return {m.serial: m.code for m in self.posted if isinstance(m, link.Failed)}
+        return {m.serial: m.code for m in self.posted if isinstance(m, wire.Failed)}

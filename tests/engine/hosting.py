@@ -16,10 +16,11 @@ import zmq
 from numpy.typing import NDArray
 
 from koed.config.daemon import EngineConfig
+from koed.config.profile import RemoteEngine
 from koed.engine.base import Capabilities, Job, Mouth, ProfileSpec, Word
-from koed.engine.host import EngineHost
-from koed.engine.link import Message, RemoteEngine
-from koed.engine.peer import Peer
+from koed.engine.host.supervisor import EngineHost
+from koed.engine.host.worker_state import Peer
+from koed.engine.wire import Message
 
 DEADLINE_S = 60.0
 

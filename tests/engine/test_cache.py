@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from koed.engine.base import Voice
-from koed.engine.cache import VoiceCache, default_dir
+from koed.engine.worker.voice_cache import VoiceCache, default_dir
 
 
 def a_voice(key: str = "abc", **state: object) -> Voice:

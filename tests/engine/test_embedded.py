@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from koed.config.profile_folder import load_profile
+from koed.config.profile import load_profile
 from koed.engine import settings
 from koed.engine.base import Chunk, Job, ProfileSpec, Voice, Word
 from koed.engine.embedded import espeak, flite, openjtalk

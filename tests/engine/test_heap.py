@@ -6,7 +6,7 @@ import ctypes
 import os
 from pathlib import Path
 
-from koed.engine.heap import Heap
+from koed.engine.worker.heap import Heap
 
 BLOCKS, BYTES = 40_000, 3000
 

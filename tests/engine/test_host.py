@@ -18,10 +18,10 @@ import zmq
 from hosting import is_alive, job, kill_if_alive, started, theatre, voice, wait_until_dead
 
 from koed.config.daemon import EngineConfig
-from koed.engine import link
-from koed.engine.host import RETRY_S
-from koed.engine.link import Beat
-from koed.engine.peer import ANSWER_S, Peer, verdict
+from koed.engine import wire
+from koed.engine.host.supervisor import RETRY_S
+from koed.engine.host.worker_state import ANSWER_S, Peer, verdict
+from koed.engine.wire import Beat
 
 LONG = "a line that goes on " * 10
 """Ten seconds of the tone voice."""
@@ -273,15 +273,15 @@ def test_garbage_on_the_socket_hurts_neither_side(tmp_path: Path) -> None:
             b"",
             b"\xc1",
             os.urandom(300),
-            link.encode(1, link.Beat(1.0, "", 0, 0, 0.0, ())),
+            wire.encode(1, wire.Beat(1.0, "", 0, 0, 0.0, ())),
         ):
             crew._dial.send(crew.active.identity, frame)  # to the worker
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         stranger = context.socket(zmq.DEALER)
         stranger.connect(f"ipc://{tmp_path}/run/engine-tone")
-        for frames in ([b"x"], [b""], [link.encode(1, link.Sound(1, 1, 0, 48000, (), ())), b"abc"]):
+        for frames in ([b"x"], [b""], [wire.encode(1, wire.Sound(1, 1, 0, 48000, (), ())), b"abc"]):
             stranger.send_multipart(frames)
-        stranger.send_multipart([link.encode(1, link.Refused("go away"))])
+        stranger.send_multipart([wire.encode(1, wire.Refused("go away"))])
         stage.settle(0.2)
         stage.host.speak(job(1, key))
         stage.until_done(1)
@@ -361,7 +361,7 @@ def test_a_runtime_folder_that_is_too_deep_is_refused_in_words(tmp_path: Path) -
 # --- the verdict, without a process ------------------------------------------------------------
 
 CONFIG = EngineConfig(stall_s=5.0, start_s=60.0, memory_mb=100)
-READY = link.Ready("tone", link.Capabilities(("en",)), 1, 1.0, "v1")
+READY = wire.Ready("tone", wire.Capabilities(("en",)), 1, 1.0, "v1")
 
 
 def remote_peer(**more: object) -> Peer:

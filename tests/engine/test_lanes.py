@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from benching import Bench
 
-from koed.engine import link
+from koed.engine import wire
 from koed.engine.base import Job
-from koed.engine.lanes import (
+from koed.engine.worker.scheduler import (
     KEPT_STREAMS,
     Step,
 )
@@ -258,7 +258,7 @@ def test_it_tells_which_jobs_are_not_finished_the_next_ones_first(bench: Bench) 
     assert bench.lanes.jobs() == (9,)
     for serial in range(100, 1000):
         bench.speak(serial)
-    assert len(bench.lanes.jobs()) == link.BEAT_JOBS
+    assert len(bench.lanes.jobs()) == wire.BEAT_JOBS
     assert bench.lanes.jobs()[:2] == (100, 9)
 
 

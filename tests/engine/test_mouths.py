@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from koed.engine import mouths
+from koed.engine import visemes
 from koed.engine.base import Job, Mouth, ProfileSpec
 from koed.engine.embedded.engine import EmbeddedEngine
 
 
 def shown(phones: str, lang: str) -> str:
-    return " ".join(f"{shape}@{at:g}" for shape, at in mouths.along(phones.split(), lang))
+    return " ".join(f"{shape}@{at:g}" for shape, at in visemes.along(phones.split(), lang))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_every_symbol_of_the_models_has_an_answer() -> None:
 
     for symbol in symbols("v2"):
         for lang in ("en", "ja", "zh", "yue", "ko"):
-            assert set(mouths.shapes(symbol, lang)) <= {
+            assert set(visemes.shapes(symbol, lang)) <= {
                 "a", "i", "u", "e", "o", "closed", "rest",
             }  # fmt: skip
 

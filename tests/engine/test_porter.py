@@ -12,14 +12,15 @@ from typing import TypeVar
 import pytest
 import zmq
 
-from koed.engine import link, porter
+from koed.engine import wire
 from koed.engine.base import Job
-from koed.engine.lanes import Lanes
-from koed.engine.porter import OWNER_S, Porter, Pulse
+from koed.engine.worker import io_thread
+from koed.engine.worker.io_thread import OWNER_S, Porter, Pulse
+from koed.engine.worker.scheduler import Lanes
 
 STOOD_STILL_S = 30.0
 
-Heard = TypeVar("Heard", bound=link.Message)
+Heard = TypeVar("Heard", bound=wire.Message)
 
 
 class Clock:
@@ -34,7 +35,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(porter, "time", made)
+    monkeypatch.setattr(io_thread, "time", made)
     return made
 
 
@@ -51,21 +52,21 @@ class Stage:
         self._porter = Porter(inside, self.lanes, self.pulse)
         self._thread = threading.Thread(target=self._porter.run)
         self._thread.start()
-        self.say(link.Hello(link.VERSION))
+        self.say(wire.Hello(wire.VERSION))
 
-    def say(self, message: link.Message, session: int = 1) -> None:
-        self._socket.send(link.encode(session, message))
+    def say(self, message: wire.Message, session: int = 1) -> None:
+        self._socket.send(wire.encode(session, message))
 
     def hear(self, kind: type[Heard]) -> Heard:
         """The next message of a kind."""
         while True:
             assert self._socket.poll(40_000), f"no {kind.kind} comes"
-            _, message = link.decode(self._socket.recv())
+            _, message = wire.decode(self._socket.recv())
             if isinstance(message, kind):
                 return message
 
-    def beat(self) -> link.Beat:
-        return self.hear(link.Beat)
+    def beat(self) -> wire.Beat:
+        return self.hear(wire.Beat)
 
     def beat_with(self, jobs: tuple[int, ...]) -> None:
         """Wait for it."""
@@ -98,7 +99,7 @@ def test_a_process_that_stood_still_was_not_stuck_in_its_job(stage: Stage, clock
 
 def test_only_the_time_of_its_own_step_is_excused(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(porter, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(io_thread, "time", SimpleNamespace(monotonic=lambda: now))
     pulse = Pulse()
     pulse.begin("speaking", 7)
     pulse.excuse(now + 10.0, 9.0)
@@ -116,32 +117,32 @@ def test_nobody_takes_a_worker_over_because_it_stood_still(stage: Stage, clock: 
     stage.beat()
     clock.ahead_s += OWNER_S + STOOD_STILL_S
     stage.beat()
-    stage.say(link.Ping())
+    stage.say(wire.Ping())
     stage.beat()  # to nobody, if the stage had lost it
 
 
 def test_its_beat_names_the_jobs_that_are_still_to_be_made(stage: Stage) -> None:
     stage.beat_with(())
     for serial in (30, 20, 10):
-        stage.say(link.Speak(Job(serial, 1, "k", "text", "en")))
+        stage.say(wire.Speak(Job(serial, 1, "k", "text", "en")))
     stage.beat_with((30, 20, 10))
-    stage.say(link.Keep((10, 20, 40)))
+    stage.say(wire.Keep((10, 20, 40)))
     stage.beat_with((20, 10))
-    stage.say(link.Keep(()), session=7)  # of an earlier life of the connection
+    stage.say(wire.Keep(()), session=7)  # of an earlier life of the connection
     stage.beat_with((20, 10))
-    stage.say(link.Keep(()))
+    stage.say(wire.Keep(()))
     stage.beat_with(())
 
 
-@pytest.mark.parametrize("version", [link.VERSION - 1, link.VERSION + 1])
+@pytest.mark.parametrize("version", [wire.VERSION - 1, wire.VERSION + 1])
 def test_a_stage_of_another_version_is_refused_by_name_with_the_cure(
     stage: Stage, version: int
 ) -> None:
-    stage.say(link.Hello(version), session=2)
-    assert stage.hear(link.Refused).message == (
-        f"the worker at {os.uname().nodename} speaks version {link.VERSION} of koed's engine wire, "
+    stage.say(wire.Hello(version), session=2)
+    assert stage.hear(wire.Refused).message == (
+        f"the worker at {os.uname().nodename} speaks version {wire.VERSION} of koed's engine wire, "
         f"this stage version {version}: update koed on the older of the two (pip install -U koed) "
         "and start it again"
     )
-    stage.say(link.Speak(Job(1, 1, "k", "text", "en")))  # it serves on whom it served
+    stage.say(wire.Speak(Job(1, 1, "k", "text", "en")))  # it serves on whom it served
     stage.beat_with((1,))

@@ -17,10 +17,10 @@ import zmq
 from hosting import DEADLINE_S, Theatre, job, kill_if_alive, theatre, voice
 
 from koed.auth import keys
-from koed.engine import link
-from koed.engine.link import RemoteEngine
+from koed.config.profile import RemoteEngine
+from koed.engine import wire
 
-WORKER = [sys.executable, "-m", "koed.engine.worker", "--engine", "tone"]
+WORKER = [sys.executable, "-m", "koed.engine.worker.main", "--engine", "tone"]
 
 
 def reserved() -> socket.socket:
@@ -187,7 +187,7 @@ def test_a_wrong_server_key_and_a_plain_connection_get_nothing(
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     plain = context.socket(zmq.DEALER)
     plain.connect(elsewhere.address)
-    plain.send(link.encode(1, link.Hello(link.VERSION)))
+    plain.send(wire.encode(1, wire.Hello(wire.VERSION)))
     with theatre(tmp_path, remote=wrong) as stage:
         stage.start()
         stage.until(lambda: stage.diary.downs)
@@ -242,11 +242,11 @@ def test_another_version_of_the_wire_is_refused_in_words(
     elsewhere: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere.start()
-    monkeypatch.setattr(link, "VERSION", link.VERSION + 1)
+    monkeypatch.setattr(wire, "VERSION", wire.VERSION + 1)
     with stage_of(elsewhere, tmp_path) as (stage, _):
         told = (
-            f"the worker at {elsewhere.address} speaks version {link.VERSION - 1} of koed's engine "
-            f"wire, this stage version {link.VERSION}: update koed on the older of the two "
+            f"the worker at {elsewhere.address} speaks version {wire.VERSION - 1} of koed's engine "
+            f"wire, this stage version {wire.VERSION}: update koed on the older of the two "
             "(pip install -U koed) and start it again"
         )
         stage.until(lambda: told in [down[1] for down in stage.diary.downs])

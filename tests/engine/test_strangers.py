@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from hosting import started, theatre, voice
 
-from koed.engine import crew, link
+from koed.engine import wire
+from koed.engine.host import workers
 
 STRANGER = """
 import sys, msgpack, zmq
@@ -34,7 +35,7 @@ def pose(monkeypatch: pytest.MonkeyPatch, behaviour: str) -> None:
     def command(engine: str, endpoint: str, identity: str, cache: Path | None) -> list[str]:
         return [sys.executable, "-c", program, endpoint, identity]
 
-    monkeypatch.setattr(crew, "worker_command", command)
+    monkeypatch.setattr(workers, "worker_command", command)
 
 
 @pytest.mark.parametrize("version", [3, 5])
@@ -60,7 +61,7 @@ def test_a_voice_with_a_loudness_that_cannot_be_is_refused_at_the_border(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lufs: float
 ) -> None:
     behaviour = f"""
-        say("here", 0, {link.VERSION})
+        say("here", 0, {wire.VERSION})
         session = hear()[1]
         say("ready", session, "tone", [["*"], False, False, False], 1, 1.0, "1")
         while True:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hosting import Diary, job, started, theatre, voice
 
-from koed.engine import link
+from koed.engine import wire
 from koed.engine.base import Job
-from koed.engine.listener import tell_of_job
-from koed.engine.peer import Peer
+from koed.engine.host.listener import tell_of_job
+from koed.engine.host.worker_state import Peer
 
 LONG = "a line that goes on " * 10
 """Ten seconds of the tone voice."""
@@ -96,10 +96,10 @@ def test_a_job_is_wanted_from_speak_on_whatever_is_repeated_meanwhile(tmp_path: 
         stage.until(lambda: 7 in stage.diary.pcm)
         stage.host.keep([7])
         stage.host.keep([7])
-        kept = [message for message in sent if isinstance(message, link.Keep)]
-        assert kept[-1] == link.Keep((7,))
-        assert set(kept[:-1]) == {link.Keep((1, 7))}
-        assert isinstance(sent[1], link.Speak), "after the credit, before any set"
+        kept = [message for message in sent if isinstance(message, wire.Keep)]
+        assert kept[-1] == wire.Keep((7,))
+        assert set(kept[:-1]) == {wire.Keep((1, 7))}
+        assert isinstance(sent[1], wire.Speak), "after the credit, before any set"
 
 
 def test_what_is_wanted_is_said_again_if_it_was_lost_and_idle_it_is_silent(
@@ -107,10 +107,10 @@ def test_what_is_wanted_is_said_again_if_it_was_lost_and_idle_it_is_silent(
 ) -> None:
     with theatre(tmp_path, lookahead_s=600.0) as stage:
         key = started(stage, chunk_delay_ms=5)
-        lost: list[link.Message] = []
+        lost: list[wire.Message] = []
 
-        def loses(message: link.Message) -> bool:
-            if isinstance(message, link.Keep) and message.serials in ((2,), ()):
+        def loses(message: wire.Message) -> bool:
+            if isinstance(message, wire.Keep) and message.serials in ((2,), ()):
                 lost.append(message)
                 return lost.count(message) == 1
             return False
@@ -124,8 +124,8 @@ def test_what_is_wanted_is_said_again_if_it_was_lost_and_idle_it_is_silent(
         assert stage.host.doing == "speaking"
         stage.host.keep([])
         stage.until(lambda: stage.host.jobs == frozenset() and stage.host.doing == "idle")
-        assert sent.count(link.Keep(())) == 2
-        assert sent.count(link.Keep((2,))) >= 2
+        assert sent.count(wire.Keep(())) == 2
+        assert sent.count(wire.Keep((2,))) >= 2
         sent.clear()
         for _ in range(10):
             stage.host.tick(stage.clock())
@@ -181,9 +181,9 @@ def test_of_what_has_come_already_nothing_more_is_told(tmp_path: Path) -> None:
 def test_sound_of_what_is_no_longer_wanted_counts_for_the_credit_of_its_lane() -> None:
     peer, diary = Peer(1, b"", None, started=0.0), Diary()
     peer.outstanding = {1: 3, 2: 3}
-    assert peer.keep({2}, again=False) == link.Keep((2,))
+    assert peer.keep({2}, again=False) == wire.Keep((2,))
     for serial in (1, 2):
-        sound = link.Sound(serial, 3, 0, 1000, (), ())
+        sound = wire.Sound(serial, 3, 0, 1000, (), ())
         tell_of_job(diary, peer, sound, np.zeros(250, np.float32))
     assert diary.order == [("chunk", 2)]
     assert peer.credit_s(3, 0.5) == 1.0

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from benching import SPEC, Bench
 
-from koed.engine import link
+from koed.engine import wire
 from koed.engine.base import Job, ProfileSpec, Voice
-from koed.engine.cache import VoiceCache
-from koed.engine.lanes import (
+from koed.engine.worker.scheduler import (
     PATIENCE_S,
     REST_S,
     Closing,
@@ -20,6 +19,7 @@ from koed.engine.lanes import (
     Order,
     Rest,
 )
+from koed.engine.worker.voice_cache import VoiceCache
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_an_exception_costs_its_job_only(bench: Bench) -> None:
     bench.run_dry()
     assert bench.failed() == {1: "engine_bug", 2: "engine_bug", 4: "voice_unknown"}
     assert "KeyError: 'pitch'" in next(
-        m.message for m in bench.posted if isinstance(m, link.Failed)
+        m.message for m in bench.posted if isinstance(m, wire.Failed)
     )
     assert bench.done() == [3]
 
@@ -47,7 +47,7 @@ def test_a_voice_is_prepared_when_no_lane_has_work(bench: Bench) -> None:
     bench.lanes.order("new", SPEC)
     bench.run_dry()
     kinds = [type(m) for m in bench.posted]
-    assert kinds == [link.Sound, link.Sound, link.Done, link.Prepared]
+    assert kinds == [wire.Sound, wire.Sound, wire.Done, wire.Prepared]
 
 
 def test_a_voice_waits_for_a_lane_without_credit_but_not_for_ever(bench: Bench) -> None:
@@ -58,7 +58,7 @@ def test_a_voice_waits_for_a_lane_without_credit_but_not_for_ever(bench: Bench) 
     assert len(bench.posted) == 2
     bench.clock.now += PATIENCE_S
     bench.run_dry()
-    assert isinstance(bench.posted[-1], link.Prepared)
+    assert isinstance(bench.posted[-1], wire.Prepared)
 
 
 def test_a_voice_that_the_next_job_needs_goes_first(bench: Bench) -> None:
@@ -67,7 +67,7 @@ def test_a_voice_that_the_next_job_needs_goes_first(bench: Bench) -> None:
     bench.lanes.order("new", SPEC)
     bench.lanes.submit(Job(1, 1, "new", "1", "en"))
     bench.run_dry()
-    names = [m.key if isinstance(m, link.Prepared) else m.kind for m in bench.posted]
+    names = [m.key if isinstance(m, wire.Prepared) else m.kind for m in bench.posted]
     assert names == ["new", "sound", "done", "other"]
 
 
@@ -80,7 +80,7 @@ def test_a_voice_that_no_sound_can_have_is_refused_and_not_kept(
     bench.lanes.order("odd", ProfileSpec("hana", "en", {"lufs": lufs}))
     bench.run_dry()
     (told,) = bench.posted
-    assert isinstance(told, link.PrepareFailed)
+    assert isinstance(told, wire.PrepareFailed)
     assert told.code == "bad_loudness"
     assert f"{lufs:g} LUFS" in told.message
     assert "prepare it again" in told.hint
@@ -94,7 +94,7 @@ def test_a_kept_voice_that_no_sound_can_have_is_made_anew(tmp_path: Path) -> Non
     bench.lanes.order("old", SPEC)
     bench.run_dry()
     (told,) = bench.posted
-    assert isinstance(told, link.Prepared)
+    assert isinstance(told, wire.Prepared)
     assert (told.loudness_lufs, told.cached) == (-20.0, False)
 
 
@@ -102,7 +102,7 @@ def test_a_voice_that_cannot_be_prepared_is_told_with_its_hint(bench: Bench) -> 
     bench.lanes.order("bad", ProfileSpec("hana", "en", {"bad": True}))
     bench.run_dry()
     assert bench.posted == [
-        link.PrepareFailed("bad", "hana", "no_such_thing", "it has no such thing", "buy one")
+        wire.PrepareFailed("bad", "hana", "no_such_thing", "it has no such thing", "buy one")
     ]
 
 

@@ -21,10 +21,11 @@ from koed.audio.arrangement import Report
 from koed.audio.mixer import Mixer
 from koed.config.daemon import Config, QueueConfig, TextConfig
 from koed.engine.base import Capabilities, Job, Mouth, Word
+from koed.engine.jobs import Jobs
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.playback import effects
-from koed.playback.dispatch import Dispatch, Jobs, Outlet
+from koed.playback.dispatch import Dispatch, Outlet
 from koed.playback.effects import Effect
 from koed.playback.inputs import Amend, Moment, Submit, Withdraw
 from koed.playback.lineup import Lineup, serials
@@ -81,8 +82,8 @@ class Work:
 
 
 class ImitatedHost:
-    """As `koed.engine.host.EngineHost` and its worker: what is not kept is not told of any more,
-    the jobs of a lane are made one after the other, and no further than there is credit."""
+    """As an `EngineHost` and its worker: what is not kept is not told of any more, the jobs of a
+    lane are made one after the other, and no further than there is credit."""
 
     def __init__(self, world: Air, restyle: bool, word_times: bool) -> None:
         self._world = world

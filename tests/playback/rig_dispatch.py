@@ -14,9 +14,10 @@ from koe.protocol import Event
 from koed.audio.arrangement import Entry, Report
 from koed.config.daemon import Config
 from koed.engine.base import Capabilities, Job, Word
+from koed.engine.jobs import Jobs
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.playback.dispatch import Dispatch, Jobs, Outlet
+from koed.playback.dispatch import Dispatch, Outlet
 from koed.playback.inputs import Submit
 from koed.playback.lineup import Takes
 from koed.playback.player import Player

@@ -11,8 +11,8 @@ from koe import protocol
 from koe.protocol import Event
 from koed.audio.arrangement import Report
 from koed.engine.base import Job
+from koed.engine.jobs import Jobs
 from koed.errors import KoedError
-from koed.playback.dispatch import Jobs
 from koed.playback.takes import Take
 from koed.playback.voice_choice import Engine, Voice
 from tests.playback.rig_dispatch import FakeHost, Profile, World

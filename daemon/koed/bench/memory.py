@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 
 from koed.config.daemon import EngineConfig
 from koed.engine.base import Capabilities, Job, ProfileSpec
-from koed.engine.host import EngineHost
-from koed.engine.lanes import REST_S
+from koed.engine.host.supervisor import EngineHost
+from koed.engine.worker.scheduler import REST_S
 from koed.errors import KoedError
 
 ENGINE = "gpt_sovits"
@@ -41,7 +41,8 @@ WARM_UP = 0.1
 """Share of the utterances after which the memory is what it should stay."""
 PARTS = 100
 """After each the worker rests. What is told of a part is what the worker then holds, and the mean
-while it spoke, with what lines leave in the heap until it is tidied up (`koed.engine.heap`)."""
+while it spoke, with what lines leave in the heap until it is tidied up
+(`koed.engine.worker.heap`)."""
 SMOOTHED = 10
 """Parts whose mean is compared, after warm-up and at the end."""
 LANES = 2

@@ -203,7 +203,7 @@ def worker(args: argparse.Namespace) -> int:
     """Serve an engine to a koed on another machine."""
     from koed.auth import keys
     from koed.config import daemon as config
-    from koed.engine import worker as engine_worker
+    from koed.engine.worker import main as engine_worker
 
     if args.keys is None:
         args.keys = keys.of_worker(config.resolve(config.load(args.config), "server.keys"))

@@ -21,8 +21,6 @@ from koed.config import schema
 from koed.config.daemon import Endpoint, Name
 from koed.config.schema import Match, Range
 from koed.config.yaml_nodes import did_you_mean
-from koed.engine.base import ProfileSpec
-from koed.engine.link import RemoteEngine
 from koed.errors import ConfigError, KoedError
 
 Engine = Literal["embedded", "tone", "gpt_sovits"]
@@ -30,6 +28,17 @@ Language = Annotated[str, Match(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", "a language s
 
 MAX_AUDIO_BYTES = 16 * 1024 * 1024
 """A reference is some seconds of speech; it travels to the worker in one message."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteEngine:
+    """Where a worker on another machine is, and the CURVE keys (Z85, 40 characters each)."""
+
+    address: str
+    """``tcp://ADDRESS:PORT``"""
+    server_public: str
+    client_public: str
+    client_secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,25 +183,6 @@ def check_name(path: Path) -> None:
             raise ConfigError("bad_profile_name", f"{what}: {mark.problem(name)}", "rename it")
 
 
-def spec(profile: Profile) -> ProfileSpec:
-    """What the engine needs, the bytes of the reference audio included; raises `ConfigError`."""
-    reference: dict[str, Any] = {}
-    if profile.reference is not None:
-        path = profile.source.parent / profile.reference.audio
-        reference = {
-            "audio": _audio(path),
-            "transcript": profile.reference.transcript,
-            "lang": profile.reference.lang or profile.lang,
-        }
-        if profile.reference.timbre:
-            folder = profile.source.parent
-            reference["timbre"] = [
-                {"audio": _audio(folder / clip.audio), "weight": clip.weight}
-                for clip in profile.reference.timbre
-            ]
-    return ProfileSpec(profile.name, profile.lang, dict(profile.settings), reference)
-
-
 # --- from file to value ----------------------------------------------------------------------
 
 
@@ -212,7 +202,7 @@ def _digest(path: Path, read: ProfileFile, remote: RemoteEngine | None) -> str:
     if read.reference is not None:
         clips = [read.reference.audio, *(clip.audio for clip in read.reference.timbre)]
         for name in clips:
-            total.update(hashlib.sha256(_audio(path.parent / name)).digest())
+            total.update(hashlib.sha256(read_audio(path.parent / name)).digest())
     if remote is not None:
         total.update(f"{remote.server_public}{remote.client_public}".encode())
     return total.hexdigest()[:32]
@@ -223,7 +213,8 @@ def _remote(folder: Path, read: RemoteFile) -> RemoteEngine:
     return RemoteEngine(read.remote, pair.server, pair.public, pair.secret)
 
 
-def _audio(path: Path) -> bytes:
+def read_audio(path: Path) -> bytes:
+    """A file beside a profile; raises `ConfigError`."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would block the daemon
             raise ConfigError("bad_reference", f"{path} is not a plain file")

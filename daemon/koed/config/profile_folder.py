@@ -17,25 +17,12 @@ from koed.config.profile import (
     FileStamp,
     Profile,
     Reading,
-    Reference,
     file_stamp,
-    load_profile,
     printable,
     read_profile,
-    spec,
 )
 from koed.config.yaml_nodes import Problem, bad_config, did_you_mean
 from koed.errors import ConfigError
-
-__all__ = [
-    "FOLDER",
-    "Profile",
-    "ProfileFolder",
-    "Reference",
-    "ScanResult",
-    "load_profile",
-    "spec",
-]
 
 FOLDER = "*"
 """Stands for the folder itself among the broken names."""

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.engine.base import Job, Mouth, Word
+from koed.engine.jobs import Jobs
 from koed.phrases.takes import MAX_S
-from koed.playback.dispatch import Jobs
 from koed.playback.takes import Piece, Take
 from koed.text.segment import Segment
 from koed.voices.catalog import ReadyVoice

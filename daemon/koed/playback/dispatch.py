@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from koe.protocol import Levels, Trouble
 from koed.audio.arrangement import Entry, Report
-from koed.engine.base import Capabilities, Job, Mouth, Word
+from koed.engine.base import Capabilities, Mouth, Word
+from koed.engine.jobs import Host, Jobs
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.playback import effects, inputs
@@ -25,29 +26,13 @@ from koed.playback.effects import Effect
 from koed.playback.lipsync import Mouths
 from koed.playback.player import Player
 from koed.playback.takes import Piece
-from koed.playback.voice_choice import Engine, State, Voice
+from koed.playback.voice_choice import Engine, Voice
 
 log = logging.getLogger(__name__)
 
 BEAT_S = 0.25
 FEED_S = 0.1
 """What was rendered ahead is fed in pieces: the first is heard while the others are converted."""
-
-
-class Host(Protocol):
-    """The part of `koed.engine.host.EngineHost` that speaks."""
-
-    @property
-    def state(self) -> State: ...
-    @property
-    def capabilities(self) -> Capabilities | None: ...
-    @property
-    def doing(self) -> str: ...
-    @property
-    def jobs(self) -> frozenset[int]: ...
-    def speak(self, job: Job) -> None: ...
-    def keep(self, serials: Collection[int]) -> None: ...
-    def grant(self, lane: int, ahead_s: float) -> None: ...
 
 
 Window = tuple[int, float, float]
@@ -73,61 +58,6 @@ class Mixer(Protocol):
     def reports(self) -> list[Report]: ...
     def levels(self) -> list[Window]: ...
     def fine_levels(self) -> list[Window]: ...
-
-
-class JobOwner(Protocol):
-    """Hears what becomes of its jobs."""
-
-    def chunk(
-        self,
-        serial: int,
-        pcm: NDArray[np.float32],
-        rate_hz: int,
-        words: tuple[Word, ...],
-        mouths: tuple[Mouth, ...],
-    ) -> None: ...
-    def done(self, serial: int) -> None: ...
-    def failed(self, serial: int, code: str, message: str) -> None: ...
-    def mended(self, serial: int, code: str) -> None: ...
-    def lost(self, serials: Collection[int], code: str) -> None: ...
-
-
-class Jobs:
-    """Whose each job is, and what each engine is to keep: the union over all owners."""
-
-    def __init__(self, hosts: Mapping[str, Host]) -> None:
-        self.hosts = hosts
-        self._owners: dict[int, tuple[JobOwner, str]] = {}
-        """By serial, with the engine that has it."""
-
-    def speak(self, owner: JobOwner, engine: str, job: Job, ahead_s: float) -> None:
-        """``ahead_s``: seconds of the job's lane that are still to be heard."""
-        self._owners[job.serial] = (owner, engine)
-        self.hosts[engine].grant(job.lane, ahead_s)
-        self.hosts[engine].speak(job)
-
-    def keep(self, owner: JobOwner, engine: str, serials: Collection[int]) -> None:
-        """Of this owner's jobs in an engine, only these are wanted any more."""
-        mine = [s for s, whose in self._owners.items() if whose == (owner, engine)]
-        for serial in mine:
-            if serial not in serials:
-                del self._owners[serial]
-        self.hosts[engine].keep([s for s, (_, where) in self._owners.items() if where == engine])
-
-    def owner_of(self, serial: int) -> JobOwner | None:
-        """None: nobody wants it any more."""
-        found = self._owners.get(serial)
-        return found[0] if found else None
-
-    def lost(self, serials: Collection[int], code: str) -> None:
-        """A worker is gone with these jobs."""
-        by_owner: dict[JobOwner, list[int]] = {}
-        for serial in serials:
-            owner = self.owner_of(serial)
-            if owner is not None:
-                by_owner.setdefault(owner, []).append(serial)
-        for owner, mine in by_owner.items():
-            owner.lost(mine, code)
 
 
 @dataclass(frozen=True, slots=True)

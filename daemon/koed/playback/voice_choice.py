@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from koed.config.daemon import EngineConfig
+from koed.engine.jobs import EngineState
 from koed.errors import KoedError
-
-State = Literal["stopped", "starting", "up", "down"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Engine:
     """An engine as the player knows it."""
 
     name: str
-    state: State
+    state: EngineState
     restyle: bool = False
     """It can go on in another voice within a sound."""
     word_times: bool = False
@@ -112,6 +111,6 @@ class Voices:
             starting = voice is None or not voice.code
         return self.config.start_s if starting else self.config.failover_wait_s
 
-    def _state(self, voice: Voice) -> State:
+    def _state(self, voice: Voice) -> EngineState:
         engine = self.engines.get(voice.engine)
         return engine.state if engine else "stopped"

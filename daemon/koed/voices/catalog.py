@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from koe.protocol import VoiceBroken, VoiceReady
-from koed.config.profile_folder import Profile, ProfileFolder, spec
+from koed.config.profile import Profile
+from koed.config.profile_folder import ProfileFolder
 from koed.engine.base import ProfileSpec
 from koed.errors import ConfigError, KoedError
 from koed.events import Bus
+from koed.voices.specs import spec
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """`koed enroll`: a recording becomes a voice profile: trimmed, checked, prepared, and shown.
 
 Nothing of the profile can be seen before all of it is good. No torch here: what needs it runs in a
-child process (`koed.engine.prepare`).
+child process (`koed.engine.worker.prepare`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from typing import Any
 import yaml
 
 from koed.config import daemon as config
-from koed.config.profile import check_name, load_profile, spec
+from koed.config.profile import check_name, load_profile
 from koed.engine.gpt_sovits import clip, reference
 from koed.engine.gpt_sovits.clip import Finding
 from koed.engine.gpt_sovits.reference import Recording
 from koed.engine.gpt_sovits.take import Take, cut, take
-from koed.engine.prepare import prepare_apart
+from koed.engine.worker.prepare import prepare_apart
 from koed.errors import ConfigError, EngineError
+from koed.voices.specs import spec
 
 ENGINE = "gpt_sovits"
 LONGEST_S = 120.0

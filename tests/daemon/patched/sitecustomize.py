@@ -56,5 +56,5 @@ def harm(file: Path) -> None:
     guards.judge = harsh
 
 
-if "koed.engine.worker" in sys.orig_argv and "gpt_sovits" in sys.orig_argv:
+if "koed.engine.worker.main" in sys.orig_argv and "gpt_sovits" in sys.orig_argv:
     harm(Path(os.environ["KOED_TEST_FAULT"]))

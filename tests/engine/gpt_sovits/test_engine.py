@@ -33,7 +33,7 @@ from koed.engine.gpt_sovits.models import (
 )
 from koed.engine.gpt_sovits.residency import Residency
 from koed.engine.gpt_sovits.sampling import seeded
-from koed.engine.worker import EXIT_LOST
+from koed.engine.worker.main import EXIT_LOST
 from koed.errors import EngineError
 from tests.engine import hosting
 from tests.engine.gpt_sovits.small import TRANSCRIPT, clip, wav
@@ -337,7 +337,7 @@ def test_out_of_memory_shrinks_the_budget_and_is_an_error_with_a_code(
 
 def test_a_lost_device_ends_the_worker_with_a_reason() -> None:
     program = """
-        from koed.engine.worker import _end_if_lost
+        from koed.engine.worker.main import _end_if_lost
         from koed.errors import EngineError
         _end_if_lost(ValueError("another"))
         _end_if_lost(EngineError("device_lost", "the GPU failed: CUDA error"))

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from koed.engine import mouths
+from koed.engine import visemes
 from koed.engine.embedded.script import Script, as_ascii, speakable, write
 from koed.engine.embedded.sound import Look, Manner, Mark, Piece
 from koed.errors import EngineError
@@ -234,7 +234,7 @@ class Flite:
         return phones, starts_s
 
     def _looks(self, utterance: Any) -> tuple[Look, ...]:
-        timed = mouths.timed(*self.segments(utterance), "en")
+        timed = visemes.timed(*self.segments(utterance), "en")
         return tuple(Look(shape, round(at_s * RATE_HZ)) for shape, at_s in timed)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from koed.engine import mouths
+from koed.engine import visemes
 from koed.engine.embedded.hts import Hts
 from koed.engine.embedded.script import Script, as_unicode, speakable, write
 from koed.engine.embedded.sound import Look, Manner, Mark, Piece
@@ -100,7 +100,7 @@ class OpenJTalk:
             return ()
         starts = offset + np.maximum(frames, 0) * self._hts.frame_samples
         phones = [_phone(label) for label in labels]
-        timed = mouths.timed(phones, starts.tolist(), "ja")
+        timed = visemes.timed(phones, starts.tolist(), "ja")
         return tuple(Look(shape, round(at)) for shape, at in timed)
 
     def _read(self, script: Script) -> tuple[list[str], list[tuple[int, int, int]]]:

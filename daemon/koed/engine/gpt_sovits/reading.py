@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from koed.engine import mouths
+from koed.engine import visemes
 from koed.engine.base import Shape
 from koed.engine.gpt_sovits import durations, places
 from koed.engine.gpt_sovits.frontend.converted import Readings
@@ -77,7 +77,7 @@ def _shapes(pieces: Sequence[Piece]) -> tuple[tuple[Shape, float], ...]:
     out: list[tuple[Shape, float]] = []
     before = 0
     for piece in pieces:
-        out += [(shape, before + at) for shape, at in mouths.along(piece.phones, piece.lang)]
+        out += [(shape, before + at) for shape, at in visemes.along(piece.phones, piece.lang)]
         before += len(piece.phones)
     return tuple(out)
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import zmq
@@ -15,20 +15,28 @@ from numpy.typing import NDArray
 
 from koe.protocol import EngineDown, EngineUp
 from koed.config.daemon import EngineConfig
-from koed.config.profile_folder import Profile
+from koed.config.profile import Profile
 from koed.engine.base import Capabilities, Mouth, Word
-from koed.engine.host import EngineHost
+from koed.engine.host.supervisor import EngineHost
+from koed.engine.jobs import Jobs
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.playback.dispatch import Jobs
-from koed.voices.catalog import VoiceBook
 
 log = logging.getLogger(__name__)
 
 
+class Voices(Protocol):
+    """Hears what engines made of profiles; ``key`` as `EngineHost.prepare` gave it."""
+
+    def voice_ready(
+        self, host: str, key: str, loudness_lufs: float, cached: bool, prepare_s: float
+    ) -> None: ...
+    def voice_failed(self, host: str, key: str, error: KoedError) -> None: ...
+
+
 class EngineHosts:
-    """Implements `koed.engine.host.HostListener`: voices are told to ``book``, jobs to whoever
-    owns them. Its hosts are those of ``jobs``."""
+    """A `HostListener`: voices are told to ``book``, jobs to whoever owns them. Its hosts are those
+    of ``jobs``."""
 
     def __init__(
         self,
@@ -38,7 +46,7 @@ class EngineHosts:
         config: EngineConfig,
         hosts: dict[str, EngineHost],
         jobs: Jobs,
-        book: VoiceBook,
+        book: Voices,
         bus: Bus,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from koed.engine.base import ProfileSpec
-from koed.engine.link import Prepared, PrepareFailed
-from koed.engine.listener import HostListener
+from koed.engine.host.listener import HostListener
 from koed.engine.loudness import checked_lufs
+from koed.engine.wire import Prepared, PrepareFailed
 from koed.errors import EngineError
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from koed.config.daemon import EngineConfig
-from koed.engine.child import Child
-from koed.engine.link import Beat, Keep, Ready
+from koed.engine.host.process import Child
+from koed.engine.wire import Beat, Keep, Ready
 
 ANSWER_S = 3.0
 """A worker on another machine has so long to answer at all."""

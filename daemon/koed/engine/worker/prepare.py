@@ -1,6 +1,6 @@
 """Compile one profile into the cache of voices, in a process that then ends.
 
-    python -m koed.engine.prepare ENGINE CACHE < spec.msgpack
+    python -m koed.engine.worker.prepare ENGINE CACHE < spec.msgpack
 
 `koed enroll` runs it, so that the stage needs no torch and a new voice is ready when it is first
 asked for. Prints one JSON line: ``{"loudness_lufs", "took_s", "remarks"}``, or
@@ -22,8 +22,8 @@ import msgpack
 
 from koed.engine import registry
 from koed.engine.base import ProfileSpec
-from koed.engine.cache import VoiceCache
 from koed.engine.loudness import checked_lufs
+from koed.engine.worker.voice_cache import VoiceCache
 from koed.errors import EngineError, KoedError
 
 LONGEST_S = 600.0
@@ -32,7 +32,7 @@ LONGEST_S = 600.0
 
 def prepare_apart(spec: ProfileSpec, engine: str, cache: Path) -> dict[str, Any]:
     """Run this module as a child; its answer. Raises what the engine raised, `EngineError`."""
-    command = [sys.executable, "-P", "-m", "koed.engine.prepare", engine, str(cache)]
+    command = [sys.executable, "-P", "-m", "koed.engine.worker.prepare", engine, str(cache)]
     packed = msgpack.packb(dataclasses.asdict(spec), use_bin_type=True)
     try:
         done = subprocess.run(

@@ -28,7 +28,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 def worker_command(engine: str, endpoint: str, identity: str, cache: Path | None) -> list[str]:
     """The command line of a worker that connects to ``endpoint``."""
-    command = [sys.executable, "-P", "-m", "koed.engine.worker", "--engine", engine]
+    command = [sys.executable, "-P", "-m", "koed.engine.worker.main", "--engine", engine]
     command += ["--connect", endpoint, "--identity", identity, "--parent", str(os.getpid())]
     return command + ([f"--cache={cache}"] if cache else [])
 

@@ -22,16 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.config.daemon import EngineConfig
-from koed.engine import link, versions
+from koed.config.profile import RemoteEngine
+from koed.engine import wire
 from koed.engine.base import Capabilities, Job, ProfileSpec
-from koed.engine.crew import Crew
-from koed.engine.dial import Context, Socket
-from koed.engine.link import Message, RemoteEngine
-from koed.engine.listener import HostListener, tell_of_job
-from koed.engine.peer import Failure, Peer
-from koed.engine.roster import Roster
+from koed.engine.host import versions
+from koed.engine.host.listener import HostListener, tell_of_job
+from koed.engine.host.transport import Context, Socket
+from koed.engine.host.voices import Roster
+from koed.engine.host.worker_state import Failure, Peer
+from koed.engine.host.workers import Crew
+from koed.engine.wire import Message
 
-__all__ = ["EngineHost", "HostListener", "RemoteEngine"]
+__all__ = ["EngineHost", "HostListener"]
 
 log = logging.getLogger(__name__)
 
@@ -156,13 +158,13 @@ class EngineHost:
         for peer in self._greeted():
             if peer.ready is None:
                 peer.waiting.add(key)
-            self._send(peer, link.Prepare(key, spec))
+            self._send(peer, wire.Prepare(key, spec))
         return key
 
     def forget(self, key: str) -> None:
         self._voices.remove(key)
         for peer in self._greeted():
-            self._send(peer, link.Unload(key))
+            self._send(peer, wire.Unload(key))
             peer.waiting.discard(key)
 
     def speak(self, job: Job) -> None:
@@ -239,26 +241,26 @@ class EngineHost:
     def _dispatch(
         self, crew: Crew, peer: Peer, message: Message, pcm: NDArray[np.float32] | None, now: float
     ) -> None:
-        if not peer.greeted and not isinstance(message, (link.Here, link.Refused)):
+        if not peer.greeted and not isinstance(message, (wire.Here, wire.Refused)):
             self._greet(peer)
         match message:
-            case link.Sound() | link.Done() | link.Failed() | link.Mended():
+            case wire.Sound() | wire.Done() | wire.Failed() | wire.Mended():
                 tell_of_job(self._listener, peer, message, pcm)
-            case link.Prepared() | link.PrepareFailed():
+            case wire.Prepared() | wire.PrepareFailed():
                 self._voices.answered(message)
                 peer.waiting.discard(message.key)
                 self._up_if_complete(crew, peer)
-            case link.Beat():
+            case wire.Beat():
                 peer.beat = message
                 peer.rss_mb = peer.rss_mb if peer.child else message.rss_mb
-            case link.Here(link.VERSION):
-                self._send(peer, link.Hello(link.VERSION))
-            case link.Ready():
+            case wire.Here(wire.VERSION):
+                self._send(peer, wire.Hello(wire.VERSION))
+            case wire.Ready():
                 peer.ready = message
                 self._up_if_complete(crew, peer)
-            case link.Here() | link.Refused():
+            case wire.Here() | wire.Refused():
                 self._give_up(crew, peer, versions.refused(message, peer.where), now)
-            case link.LogLine(level, text):
+            case wire.LogLine(level, text):
                 log.log(max(logging.DEBUG, min(level, logging.ERROR)), "%s: %s", self.name, text)
             case _:
                 log.warning("%s: a worker does not say %r", self.name, message.kind)
@@ -278,12 +280,12 @@ class EngineHost:
         # Credit first, so that a lane's very first job does not wait for a second message.
         self._send_grant(peer, job.lane)
         peer.outstanding[job.serial] = job.lane
-        self._send(peer, link.Speak(job))
+        self._send(peer, wire.Speak(job))
 
     def _send_grant(self, peer: Peer, lane: int) -> None:
         total_s = peer.credit_s(lane, self._config.lookahead_s - self._ahead_s.get(lane, 0.0))
         if total_s is not None:
-            self._send(peer, link.Grant(lane, total_s))
+            self._send(peer, wire.Grant(lane, total_s))
 
     def _tell_wanted(self, *, again: bool) -> None:
         if self._crew is not None and self.state == "up":
@@ -313,7 +315,7 @@ class EngineHost:
         specs = self._voices.specs()
         peer.waiting = set(specs)
         for key, spec in specs.items():
-            self._send(peer, link.Prepare(key, spec))
+            self._send(peer, wire.Prepare(key, spec))
 
     def _up_if_complete(self, crew: Crew, peer: Peer) -> None:
         if peer is crew.active and self.state == "starting" and peer.complete:

@@ -1,7 +1,7 @@
 """The workers of one engine as processes and connections: start, hear, examine, send away.
 
 One is active; a fresh one may stand by to take its place. What their messages mean and what to do
-about a failure is `koed.engine.host`'s. Nothing here blocks but `close`.
+about a failure is `koed.engine.host.supervisor`'s. Nothing here blocks but `close`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.config.daemon import EngineConfig
-from koed.engine import link
-from koed.engine.child import Child, worker_command
-from koed.engine.dial import Context, Dial, LocalDial, RemoteDial, Socket
-from koed.engine.link import Message, RemoteEngine
-from koed.engine.peer import Failure, Peer, verdict
+from koed.config.profile import RemoteEngine
+from koed.engine import wire
+from koed.engine.host.process import Child, worker_command
+from koed.engine.host.transport import Context, Dial, LocalDial, RemoteDial, Socket
+from koed.engine.host.worker_state import Failure, Peer, verdict
+from koed.engine.wire import Message
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Crew:
 
     def send(self, peer: Peer, message: Message) -> None:
         """What cannot be sent is lost with its worker, of which `unwell` will tell."""
-        if not self._dial.send(peer.identity, link.encode(peer.session, message)):
+        if not self._dial.send(peer.identity, wire.encode(peer.session, message)):
             log.debug("%s: nobody there for %s", self._name, message.kind)
 
     def tell_wanted(self, wanted: Collection[int], *, again: bool) -> None:
@@ -99,9 +100,9 @@ class Crew:
                 return
             identity, frames = received
             try:
-                session, message = link.decode(frames[0] if frames else b"")
-                pcm = link.samples(frames[1]) if isinstance(message, link.Sound) else None
-            except (link.LinkError, IndexError) as error:
+                session, message = wire.decode(frames[0] if frames else b"")
+                pcm = wire.samples(frames[1]) if isinstance(message, wire.Sound) else None
+            except (wire.LinkError, IndexError) as error:
                 log.warning("%s: ignored what is no message: %s", self._name, error)
                 continue
             for peer in self.peers():
@@ -184,13 +185,13 @@ class Crew:
         if peer is None or peer.child is not None or now < peer.hello_at:
             return
         peer.hello_at = now + (PING_S if peer.greeted else HELLO_S)
-        self.send(peer, link.Ping() if peer.greeted else link.Hello(link.VERSION))
+        self.send(peer, wire.Ping() if peer.greeted else wire.Hello(wire.VERSION))
 
     # --- farewell ----------------------------------------------------------------------------
 
     def dismiss(self, peer: Peer, now: float) -> None:
         """Let a worker go; it has `LEAVE_S` to end by itself."""
-        self.send(peer, link.Bye())
+        self.send(peer, wire.Bye())
         if peer.child is not None:
             self._leaving.append((peer.child, now))
 

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import zmq
 
 from koed.auth.zap import Gate
-from koed.engine import link, versions
+from koed.engine import wire
 from koed.engine.base import Capabilities
-from koed.engine.lanes import Lanes
-from koed.engine.link import Message
+from koed.engine.host import versions
+from koed.engine.wire import Message
+from koed.engine.worker.scheduler import Lanes
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class Porter:
     def post_log(self, level: int, text: str) -> None:
         self._log_lines += 1
         if self._log_lines <= LOG_LINES_PER_BEAT:
-            self.post(-1, link.LogLine(level, text[:2000]))
+            self.post(-1, wire.LogLine(level, text[:2000]))
 
     def warm(self, warm: Warm) -> None:
         """The engine has loaded."""
@@ -124,7 +125,7 @@ class Porter:
     def _post_ready(self) -> None:
         if self._warm is not None:
             warm = self._warm
-            ready = link.Ready(warm.engine, warm.capabilities, os.getpid(), rss_mb(), warm.version)
+            ready = wire.Ready(warm.engine, warm.capabilities, os.getpid(), rss_mb(), warm.version)
             self.post(-1, ready)
 
     def end(self) -> None:
@@ -142,8 +143,8 @@ class Porter:
         if self._gate is not None:
             poller.register(self._gate.socket, zmq.POLLIN)
         if not self._listening:
-            self._send(0, link.Here(link.VERSION), None)
-        beat_at = time.monotonic() + link.BEAT_S
+            self._send(0, wire.Here(wire.VERSION), None)
+        beat_at = time.monotonic() + wire.BEAT_S
         while True:
             poller.poll(max(0, round((beat_at - time.monotonic()) * 1000)))
             now = time.monotonic()  # of all this turn: who stands still in it is late in the next
@@ -155,7 +156,7 @@ class Porter:
             self._empty_outbox()
             self._read_socket()
             if now >= beat_at:
-                beat_at = now + link.BEAT_S
+                beat_at = now + wire.BEAT_S
                 self._beat(now)
             if self._ended and not self._outbox:
                 return
@@ -171,7 +172,7 @@ class Porter:
         if self._listening and not self._owner:
             return
         frames = [self._owner] if self._listening else []
-        frames.append(link.encode(session, message))
+        frames.append(wire.encode(session, message))
         if pcm is not None:
             frames.append(pcm)
         try:
@@ -187,29 +188,29 @@ class Porter:
                 return
             sender = frames.pop(0) if self._listening else b""
             try:
-                session, message = link.decode(frames[0] if frames else b"")
-            except link.LinkError as error:
+                session, message = wire.decode(frames[0] if frames else b"")
+            except wire.LinkError as error:
                 log.warning("ignored what is no message of the stage: %s", error.message)
                 continue
             self._handle(sender, session, message)
 
     def _handle(self, sender: bytes, session: int, message: Message) -> None:
-        if isinstance(message, link.Hello):
+        if isinstance(message, wire.Hello):
             self._greet(sender, session, message)
         elif sender == self._owner and session == self._session:
             self._owner_heard = time.monotonic()
             self._obey(message)
 
-    def _greet(self, sender: bytes, session: int, hello: link.Hello) -> None:
+    def _greet(self, sender: bytes, session: int, hello: wire.Hello) -> None:
         now = time.monotonic()
         refusal = ""
-        if hello.version != link.VERSION:
-            refusal = versions.differ(f"at {os.uname().nodename}", link.VERSION, hello.version)
+        if hello.version != wire.VERSION:
+            refusal = versions.differ(f"at {os.uname().nodename}", wire.VERSION, hello.version)
         elif self._owner not in (b"", sender) and now - self._owner_heard < OWNER_S:
             refusal = "this worker serves another stage"
         if refusal:
             frames = [sender] if self._listening else []
-            self._socket.send_multipart([*frames, link.encode(session, link.Refused(refusal))])
+            self._socket.send_multipart([*frames, wire.encode(session, wire.Refused(refusal))])
             return
         self._owner_heard = now
         if sender != self._owner or session != self._session:
@@ -219,17 +220,17 @@ class Porter:
 
     def _obey(self, message: Message) -> None:
         match message:
-            case link.Speak(job):
+            case wire.Speak(job):
                 self._lanes.submit(job)
-            case link.Keep(serials):
+            case wire.Keep(serials):
                 self._lanes.keep(serials)
-            case link.Grant(lane, granted_s):
+            case wire.Grant(lane, granted_s):
                 self._lanes.grant(lane, granted_s)
-            case link.Prepare(key, spec):
+            case wire.Prepare(key, spec):
                 self._lanes.order(key, spec)
-            case link.Unload(key):
+            case wire.Unload(key):
                 self._lanes.unload(key)
-            case link.Bye():
+            case wire.Bye():
                 self._release("its stage said bye")
             case _:
                 pass
@@ -247,7 +248,7 @@ class Porter:
         state, serial, quiet_s = self._pulse.read(now)
         self._log_lines = 0
         progress, jobs = self._pulse.progress, self._lanes.jobs()
-        beat = link.Beat(rss_mb(), state, serial, progress, quiet_s * 1000, jobs)
+        beat = wire.Beat(rss_mb(), state, serial, progress, quiet_s * 1000, jobs)
         self._send(self._session, beat, None)
         if self._listening and self._owner and now - self._owner_heard > OWNER_S:
             self._release(f"its stage was not heard for {OWNER_S:.0f} s")

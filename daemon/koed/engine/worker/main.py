@@ -1,8 +1,8 @@
 """The engine worker: one process that keeps one engine and its voices warm and serves jobs.
 
-``python -m koed.engine.worker`` is started by `koed.engine.host` as a child; ``koed worker`` runs
-the same code for a stage on another machine. Two threads: the I/O thread (`porter`) and, in the
-main thread, synthesis. An engine that raises costs one job, never the worker.
+``python -m koed.engine.worker.main`` is started by `koed.engine.host` as a child; ``koed worker``
+runs the same code for a stage on another machine. Two threads: the `io_thread` and, in the main
+thread, synthesis. An engine that raises costs one job, never the worker.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ import zmq
 
 from koed.auth import keys
 from koed.auth.zap import Gate
-from koed.engine import link, registry
+from koed.engine import registry, wire
 from koed.engine.base import Chunk, Engine, Stream, Voice
-from koed.engine.cache import VoiceCache, default_dir
-from koed.engine.heap import Heap
-from koed.engine.lanes import Burial, Closing, Lanes, Order, Rest, Step
 from koed.engine.loudness import checked_lufs
-from koed.engine.porter import Porter, Pulse, Warm
+from koed.engine.worker.heap import Heap
+from koed.engine.worker.io_thread import Porter, Pulse, Warm
+from koed.engine.worker.scheduler import Burial, Closing, Lanes, Order, Rest, Step
+from koed.engine.worker.voice_cache import VoiceCache, default_dir
 from koed.errors import EngineError, KoedError
 
 log = logging.getLogger(__name__)
@@ -97,9 +97,9 @@ class Synthesis:
         except Exception as error:  # noqa: BLE001 - whatever an engine raises costs its job only
             _end_if_lost(error)
             code, message, _ = _told(error)
-            self._finish(step, link.Failed(spoken.job.serial, spoken.job.lane, code, message))
+            self._finish(step, wire.Failed(spoken.job.serial, spoken.job.lane, code, message))
             return
-        self._finish(step, link.Done(spoken.job.serial, spoken.job.lane, spoken.sent_s))
+        self._finish(step, wire.Done(spoken.job.serial, spoken.job.lane, spoken.sent_s))
 
     def _open(self, step: Step) -> Stream:
         job = step.spoken.job
@@ -126,10 +126,10 @@ class Synthesis:
             raise EngineError("engine_bug", f"a chunk of shape {pcm.shape} or with NaN in it")
         spoken, job = step.spoken, step.spoken.job
         for code in chunk.mended:
-            self._porter.post(spoken.session, link.Mended(job.serial, job.lane, code))
+            self._porter.post(spoken.session, wire.Mended(job.serial, job.lane, code))
         if not len(pcm) and not chunk.words and not chunk.mouths:
             return  # a sign of life, so that other lanes get their turn
-        sound = link.Sound(
+        sound = wire.Sound(
             job.serial, job.lane, spoken.seq, chunk.rate_hz, tuple(chunk.words), tuple(chunk.mouths)
         )
         self._lanes.deliver(
@@ -138,11 +138,11 @@ class Synthesis:
             lambda: self._porter.post(spoken.session, sound, pcm.tobytes()),
         )
 
-    def _finish(self, step: Step, message: link.Done | link.Failed) -> None:
+    def _finish(self, step: Step, message: wire.Done | wire.Failed) -> None:
         self._lanes.finish(
             step,
             lambda: self._porter.post(step.spoken.session, message),
-            keep=isinstance(message, link.Done),
+            keep=isinstance(message, wire.Done),
         )
         self._heap.job_done()
 
@@ -163,12 +163,12 @@ class Synthesis:
         except Exception as error:  # noqa: BLE001 - whatever an engine raises costs a voice only
             _end_if_lost(error)
             code, message, hint = _told(error)
-            self._porter.post(-1, link.PrepareFailed(order.key, spec.name, code, message, hint))
+            self._porter.post(-1, wire.PrepareFailed(order.key, spec.name, code, message, hint))
             return
         self._lanes.add_voice(voice)
         took_s = time.monotonic() - began
-        lufs = link.Lufs(float(voice.loudness_lufs))
-        told = link.Prepared(order.key, spec.name, lufs, cached, took_s)
+        lufs = wire.Lufs(float(voice.loudness_lufs))
+        told = wire.Prepared(order.key, spec.name, lufs, cached, took_s)
         self._porter.post(-1, told)
 
     def _voice(self, order: Order) -> tuple[Voice, bool]:
@@ -345,7 +345,7 @@ def _socket(
 ) -> zmq.Socket[bytes]:
     socket = context.socket(zmq.ROUTER if options.listen else zmq.DEALER)
     socket.linger = 200
-    socket.maxmsgsize = link.MAX_MESSAGE_BYTES
+    socket.maxmsgsize = wire.MAX_MESSAGE_BYTES
     # Credit bounds the sound in flight; these bound everything else.
     socket.sndhwm = socket.rcvhwm = 10_000
     if not options.listen:

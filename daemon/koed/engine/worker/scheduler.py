@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from koed.engine.base import Job, Owner, ProfileSpec, Stream, Voice
-from koed.engine.link import BEAT_JOBS
+from koed.engine.wire import BEAT_JOBS
 
 KEPT_STREAMS = 16
 """Streams of a lane that are kept for `Engine.restyle` while their jobs are wanted; of more the

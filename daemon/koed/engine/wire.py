@@ -40,17 +40,6 @@ stage can refuse the voice by name instead of missing the message."""
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteEngine:
-    """Where a worker on another machine is, and the CURVE keys (Z85, 40 characters each)."""
-
-    address: str
-    """``tcp://ADDRESS:PORT``"""
-    server_public: str
-    client_public: str
-    client_secret: str = dataclasses.field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Message:
     """``kind`` names the class on the wire."""
 

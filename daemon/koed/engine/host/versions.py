@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from koed.engine import link
-from koed.engine.peer import Failure
+from koed.engine import wire
+from koed.engine.host.worker_state import Failure
 
 _TOLD = re.compile(r"version (\d{1,9}) of (?:the|koed's) engine wire")
 
@@ -19,13 +19,13 @@ def differ(worker: str, worker_speaks: int, stage_speaks: int) -> str:
     )
 
 
-def refused(message: link.Here | link.Refused, where: str) -> Failure:
+def refused(message: wire.Here | wire.Refused, where: str) -> Failure:
     """Why there is no talking to the worker ``where``. What a refusal says of versions becomes the
     same line with the cure, whatever words the koed over there had for it."""
-    if isinstance(message, link.Here):
-        text = differ(where, message.version, link.VERSION)
+    if isinstance(message, wire.Here):
+        text = differ(where, message.version, wire.VERSION)
     elif told := _TOLD.search(message.message):
-        text = differ(where, int(told[1]), link.VERSION)
+        text = differ(where, int(told[1]), wire.VERSION)
     else:
         text = f"the worker {where} refuses: {message.message}"
     return Failure("worker_unreachable", text)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.engine.base import Capabilities, Mouth, Word
-from koed.engine.link import Done, Failed, Mended, Sound
-from koed.engine.peer import Peer
+from koed.engine.host.worker_state import Peer
+from koed.engine.wire import Done, Failed, Mended, Sound
 
 
 class HostListener(Protocol):

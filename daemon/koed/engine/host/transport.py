@@ -13,8 +13,8 @@ from typing import Literal, Protocol
 import zmq
 import zmq.utils.monitor
 
-from koed.engine import link
-from koed.engine.link import RemoteEngine
+from koed.config.profile import RemoteEngine
+from koed.engine import wire
 from koed.errors import EngineError
 
 Socket = zmq.Socket[bytes]
@@ -136,7 +136,7 @@ class RemoteDial:
 def _open(context: Context, kind: int) -> Socket:
     socket = context.socket(kind)
     socket.linger = 200  # milliseconds, for a last `Bye`
-    socket.maxmsgsize = link.MAX_MESSAGE_BYTES
+    socket.maxmsgsize = wire.MAX_MESSAGE_BYTES
     socket.sndhwm = socket.rcvhwm = HIGH_WATER
     return socket
 
