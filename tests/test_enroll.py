@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from koed.config.profile import load_profile
 from koed.engine.base import ProfileSpec
-from koed.engine.gpt_sovits import clip, reference
-from koed.engine.gpt_sovits.reference import Recording
-from koed.engine.gpt_sovits.take import LEAD_S, TAIL_S, cut, take
 from koed.engine.worker import prepare
 from koed.errors import KoedError
+from koed.recordings import quality
+from koed.recordings import recording as reference
+from koed.recordings.excerpt import LEAD_S, TAIL_S, cut, take
+from koed.recordings.recording import Recording
 from koed.voices.enroll import Wish, enroll
 
 RATE_HZ = 44_100
@@ -128,7 +129,7 @@ def test_what_cannot_be_taken(recording: Recording, text: str, code: str) -> Non
 
 
 def test_findings_name_what_is_wrong() -> None:
-    good = {f.what: f.grade for f in clip.examine(talk(3.0, -0.5, 3.0, -0.5))}
+    good = {f.what: f.grade for f in quality.examine(talk(3.0, -0.5, 3.0, -0.5))}
     assert set(good.values()) == {"good"}
     faint = talk(3.0, -0.5, 3.0, -0.5, level=0.004)
     loud = Recording(np.clip(talk(4.0).samples * 30, -1, 1), RATE_HZ)
@@ -141,7 +142,7 @@ def test_findings_name_what_is_wrong() -> None:
         (hiss, "entropy", "unfit"),
         (pausing, "silence", "poor"),
     ):
-        (found,) = (f for f in clip.examine(recording) if f.what == what)
+        (found,) = (f for f in quality.examine(recording) if f.what == what)
         assert (what, found.grade) == (what, grade), found
         assert found.advice
 

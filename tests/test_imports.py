@@ -164,7 +164,8 @@ TABLE = {
     "koed.engine.worker.main": May("koed.engine koed.errors koed.auth", "numpy zmq"),
     "koed.engine.tone": May("koed.engine koed.errors", "numpy"),
     "koed.engine.embedded": May("koed.engine koed.errors", "numpy soxr pyopenjtalk"),
-    "koed.engine.gpt_sovits": May("koed.engine koed.errors", NEURAL + " soxr"),
+    "koed.engine.gpt_sovits": May("koed.engine koed.recordings koed.errors", NEURAL + " soxr"),
+    "koed.recordings": May("koed.recordings koed.errors", "numpy soundfile"),
     # beside the voice
     "koed.integrations.base": May(VALUES),
     "koed.integrations.chat": May(f"{VALUES} {PLAYBACK} koed.integrations.chat"),
@@ -186,6 +187,7 @@ TABLE = {
     "koed.wiring": May(ANYTHING, "zmq"),
     "koed.bench.counterparts.vts": May(third="websockets"),
     "koed.bench": May(ANYTHING, "numpy yaml zmq matplotlib"),
+    "koed.bench.engine": May("koed.bench koed.engine koed.config koed.errors", NEURAL),
 }  # fmt: skip
 
 
@@ -410,7 +412,7 @@ def test_nothing_happens_at_import() -> None:
         module
         for module in MODULES
         if not module.endswith("__main__")
-        and (torch or not module.startswith("koed.engine.gpt_sovits."))
+        and (torch or not module.startswith(("koed.engine.gpt_sovits.", "koed.bench.engine.")))
     )
     ours = ":".join(str(source / package) for package, source in SOURCES.items())
     done = subprocess.run(

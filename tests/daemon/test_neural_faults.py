@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from koed.bench.engine import tiny
 from koed.bench.memory import SAID, V2, reference
 from koed.bench.rig import Rig, Watch, rig
-from koed.engine.gpt_sovits import tiny
 from koed.playback import handover
 from tests.daemon import witness
 from tests.daemon.conftest import tone

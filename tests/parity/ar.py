@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koed.engine.gpt_sovits.decode import (
+from koed.engine.gpt_sovits.decoding.decode import (
     Batch,
     Ending,
     Prompt,
     Utterance,
     official_batch_codes,
 )
-from koed.engine.gpt_sovits.linear import Precision, make_linear
-from koed.engine.gpt_sovits.sampling import Noise, Sampling
-from koed.engine.gpt_sovits.t2s import T2S, State
+from koed.engine.gpt_sovits.model.linear import Precision, make_linear
+from koed.engine.gpt_sovits.model.sampling import Noise, Sampling
+from koed.engine.gpt_sovits.model.t2s import T2S, State
 from tests.parity.case import Array, Case, Result, fixtures
 from tests.parity.weights import array, manifest, state_dict
 

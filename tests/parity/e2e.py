@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from koed.engine.gpt_sovits import audio
-from koed.engine.gpt_sovits.hubert import Hubert, with_pause
+from koed.engine.gpt_sovits.model import features
+from koed.engine.gpt_sovits.model.hubert import Hubert, with_pause
+from koed.engine.gpt_sovits.model.sampling import Sampling
+from koed.engine.gpt_sovits.model.sovits import SoundModel
+from koed.engine.gpt_sovits.model.speaker_encoder import Speaker as SpeakerNetwork
 from koed.engine.gpt_sovits.official import Call, Item, Official, Request, Speaker
-from koed.engine.gpt_sovits.sampling import Sampling
-from koed.engine.gpt_sovits.sovits import SoundModel
-from koed.engine.gpt_sovits.speaker import Speaker as SpeakerNetwork
 from tests.parity import ar, sovits, weights
 from tests.parity.case import Array, Case, Result, fixtures
 
@@ -107,14 +107,14 @@ def read(phones: str, bert: str, arrays: Numbers, meta: dict[str, Any]) -> tuple
 def heard(folder: Path, path: Path) -> Tensor:
     """[1, 768, F] of a reference and its pause, as long as the official one."""
     network = Hubert(weights.state_dict(folder, "chinese_hubert_base"))
-    return network(with_pause(audio.for_prompt(audio.read(path)), official_quirks=True))
+    return network(with_pause(features.for_prompt(features.read(path)), official_quirks=True))
 
 
 @functools.lru_cache(maxsize=8)
 def identity(folder: Path, path: Path) -> Tensor:
     """[1, 20480]: who speaks in a reference"""
     network = SpeakerNetwork(weights.state_dict(folder, "sv_eres2netv2w24s4ep4"))
-    return network(audio.for_style(audio.read(path)))
+    return network(features.for_style(features.read(path)))
 
 
 def _recorded(call: Call, refs: int) -> dict[str, Any]:

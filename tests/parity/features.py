@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from koed.engine.gpt_sovits import audio, hubert
-from koed.engine.gpt_sovits.bert import UNUSED_LAYERS, Bert
-from koed.engine.gpt_sovits.hubert import Hubert
-from koed.engine.gpt_sovits.speaker import Speaker
+from koed.engine.gpt_sovits.model import features, hubert
+from koed.engine.gpt_sovits.model.bert import UNUSED_LAYERS, Bert
+from koed.engine.gpt_sovits.model.hubert import Hubert
+from koed.engine.gpt_sovits.model.speaker_encoder import Speaker
 from tests.parity import weights
 from tests.parity.case import Array, Case, Result, fixtures
 
@@ -52,12 +52,12 @@ def _run(check: Check, folder: Path, arrays: Numbers, meta: dict[str, Any]) -> R
 
 
 def _spec(folder: Path, want: Numbers, meta: dict[str, Any], result: Result) -> None:
-    recording = audio.read(folder / meta["wave"])
-    styled = audio.for_style(recording)
+    recording = features.read(folder / meta["wave"])
+    styled = features.for_style(recording)
     waves = {
-        "a32": (styled, audio.MODEL_HZ),
-        "a16": (audio.for_speaker(styled), audio.SPEECH_HZ),
-        "librosa16": (audio.for_prompt(recording), audio.SPEECH_HZ),
+        "a32": (styled, features.MODEL_HZ),
+        "a16": (features.for_speaker(styled), features.SPEECH_HZ),
+        "librosa16": (features.for_prompt(recording), features.SPEECH_HZ),
     }
     for name, (wave, rate_hz) in waves.items():
         result.exact(f"{name}_len", len(wave), meta[f"{name}_len"])
@@ -66,7 +66,7 @@ def _spec(folder: Path, want: Numbers, meta: dict[str, Any], result: Result) -> 
             if (excerpt := want.get(f"{name}_{place}")) is not None:
                 first = len(wave) - len(excerpt) if start is None else start
                 result.close(name, wave[first : first + len(excerpt)], excerpt, limit)
-    spectrogram = audio.spectrogram(styled)
+    spectrogram = features.spectrogram(styled)
     result.exact("spec_shape", spectrogram.shape, meta["spec_shape"])
     result.close("spec", spectrogram[0, :, ::8], want["spec_every8"])
     result.close("spec_sum", spectrogram.double().sum()[None], want["spec_sum"])
@@ -81,7 +81,7 @@ def _ssl(folder: Path, want: Numbers, meta: dict[str, Any], result: Result) -> N
         result.close("ssl_proj", projected[: len(want["ssl_proj"])], want["ssl_proj"])
         result.exact("codes", hubert.codes(ssl, weight, bias, codebook), want["codes"])
         return
-    wave = hubert.with_pause(audio.for_prompt(audio.read(folder / meta["wave"])), True)
+    wave = hubert.with_pause(features.for_prompt(features.read(folder / meta["wave"])), True)
     result.exact("n_samples", len(wave), meta["n_samples"])
     network = _network(folder, "hubert")
     ssl = network(wave)
@@ -103,8 +103,8 @@ def _ssl(folder: Path, want: Numbers, meta: dict[str, Any], result: Result) -> N
 
 
 def _sv(folder: Path, want: Numbers, meta: dict[str, Any], result: Result) -> None:
-    wave = audio.for_style(audio.read(folder / meta["wave"]))
-    energies = audio.fbank(audio.for_speaker(wave))
+    wave = features.for_style(features.read(folder / meta["wave"]))
+    energies = features.fbank(features.for_speaker(wave))
     result.exact("T", len(energies), meta["T"])
     result.within("fbank", energies[::4], want["fbank_every4"], LOG_LIMIT)
     speaker = _network(folder, "speaker")

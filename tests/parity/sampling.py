@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from koed.engine.gpt_sovits.sampling import Knobs, Sampling, penalise_, pick, probabilities
+from koed.engine.gpt_sovits.model.sampling import Knobs, Sampling, penalise_, pick, probabilities
 from tests.parity.case import Array, Case, Result, fixtures
 from tests.parity.weights import array
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from koed.engine.gpt_sovits import audio
-from koed.engine.gpt_sovits.sovits import SoundModel
-from koed.engine.gpt_sovits.style import Style
+from koed.engine.gpt_sovits.model import features
+from koed.engine.gpt_sovits.model.sovits import SoundModel
+from koed.engine.gpt_sovits.model.style_encoder import Style
 from tests.parity import weights
 from tests.parity.case import Array, Case, Result, fixtures
 
@@ -68,7 +68,7 @@ def spoken(
 def spectrogram(folder: Path, reference: str | dict[str, Any]) -> Tensor:
     """[1, 1025, F] of a wave file or by rule"""
     if isinstance(reference, str):
-        return audio.spectrogram(audio.for_style(audio.read(folder / reference)))
+        return features.spectrogram(features.for_style(features.read(folder / reference)))
     return tensor(reference)
 
 

@@ -82,7 +82,7 @@ def _measures(
 def _neural(profile: Path | None) -> dict[str, Any]:
     registry.set_environment("gpt_sovits")
     try:
-        from koed.engine.gpt_sovits import bench
+        from koed.bench.engine import main as bench
     except ImportError as error:
         raise KoedError(
             "library_missing",

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from koed.engine.embedded import flite, openjtalk
 from koed.engine.embedded.script import as_ascii, write
 from koed.engine.embedded.sound import Manner
-from koed.engine.gpt_sovits import durations, places
 from koed.engine.gpt_sovits.frontend.phones import Phones, phones
-from koed.engine.gpt_sovits.times import Times, score
+from koed.engine.gpt_sovits.timing import durations
+from koed.engine.gpt_sovits.timing import words as places
+from koed.engine.gpt_sovits.timing.schedule import Times, score
 
 CODE_S, ROW_S = 0.04, 0.02
 FIRST, LOOKAHEAD, GROWTH, MOST = 7, 6, 1.7, 50

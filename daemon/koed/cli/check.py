@@ -166,7 +166,7 @@ def _neural() -> Finding:
         hint = "pip install 'koed[gpt-sovits]'" if "torch" in missing else REPAIR
         detail = f"not installed: it needs {', '.join(missing)}"
         return Finding(what, None if "torch" in missing else False, detail, hint)
-    command = [sys.executable, "-P", "-m", "koed.engine.gpt_sovits.trial"]
+    command = [sys.executable, "-P", "-m", "koed.bench.engine.trial"]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=TRIAL_S, check=False, errors="replace"

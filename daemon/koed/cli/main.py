@@ -167,7 +167,7 @@ def keys(args: argparse.Namespace) -> int:
 
 def models(args: argparse.Namespace) -> int:
     """List, import, fetch and remove the models of the neural voice."""
-    from koed.engine.gpt_sovits import models_cli
+    from koed.cli import models as models_cli
 
     mirror = None
     if args.action == "pull":

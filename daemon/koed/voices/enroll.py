@@ -23,12 +23,13 @@ import yaml
 
 from koed.config import daemon as config
 from koed.config.profile import check_name, load_profile
-from koed.engine.gpt_sovits import clip, reference
-from koed.engine.gpt_sovits.clip import Finding
-from koed.engine.gpt_sovits.reference import Recording
-from koed.engine.gpt_sovits.take import Take, cut, take
 from koed.engine.worker.prepare import prepare_apart
 from koed.errors import ConfigError, EngineError
+from koed.recordings import quality
+from koed.recordings import recording as reference
+from koed.recordings.excerpt import Take, cut, take
+from koed.recordings.quality import Finding
+from koed.recordings.recording import Recording
 from koed.voices.specs import spec
 
 ENGINE = "gpt_sovits"
@@ -116,8 +117,8 @@ def enroll(wish: Wish, folder: Path, cache: Path) -> Report:
         taken, start_s=taken.start_s + offset_s, end_s=taken.end_s + offset_s
     )
     recording = cut(whole, taken.start_s, taken.end_s)
-    report = Report(target, taken, whole.duration_s, taken.text, clip.examine(recording))
-    report.remarks += clip.check_clip(recording) + _remarks(wish, taken)
+    report = Report(target, taken, whole.duration_s, taken.text, quality.examine(recording))
+    report.remarks += quality.check_clip(recording) + _remarks(wish, taken)
     with _staging(folder) as stage:
         draft = stage / target.name
         reference.write(draft.with_suffix(".wav"), recording)

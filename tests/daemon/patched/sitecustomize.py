@@ -40,7 +40,7 @@ def strike(fault: str) -> None:
 
 def harm(file: Path) -> None:
     from koed.engine.gpt_sovits import guards
-    from koed.engine.gpt_sovits.sovits import SoundModel
+    from koed.engine.gpt_sovits.model.sovits import SoundModel
 
     decode, judge = SoundModel.decode_window, guards.judge
 

@@ -15,13 +15,15 @@ import pytest
 import torch
 
 from koed.bench import main, memory
-from koed.engine.gpt_sovits import bench, bench_targets, threads
-from koed.engine.gpt_sovits import bench_parts as parts
-from koed.engine.gpt_sovits.bench_parts import SMALL, Plan, Weights
-from koed.engine.gpt_sovits.decode import Prompt, Utterance
-from koed.engine.gpt_sovits.naive import NaiveT2S
-from koed.engine.gpt_sovits.sampling import Sampling, seeded
-from koed.engine.gpt_sovits.t2s import Dims
+from koed.bench.engine import main as bench
+from koed.bench.engine import parts
+from koed.bench.engine import targets as bench_targets
+from koed.bench.engine.naive import NaiveT2S
+from koed.bench.engine.parts import SMALL, Plan, Weights
+from koed.engine.gpt_sovits import threads
+from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
+from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
+from koed.engine.gpt_sovits.model.t2s import Dims
 
 CPU = torch.device("cpu")
 

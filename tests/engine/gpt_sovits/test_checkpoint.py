@@ -26,11 +26,19 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from koed.engine.gpt_sovits import checkpoint, contents, hub, keys, keys_shared, packing, tiny
-from koed.engine.gpt_sovits.bert import Bert
-from koed.engine.gpt_sovits.hubert import Hubert
-from koed.engine.gpt_sovits.sovits import SoundModel
-from koed.engine.gpt_sovits.t2s import T2S
+from koed.bench.engine import tiny
+from koed.engine.gpt_sovits.checkpoints import (
+    checkpoint,
+    contents,
+    s1_s2_keys,
+    safetensors_writer,
+    shared_keys,
+)
+from koed.engine.gpt_sovits.model.bert import Bert
+from koed.engine.gpt_sovits.model.hubert import Hubert
+from koed.engine.gpt_sovits.model.sovits import SoundModel
+from koed.engine.gpt_sovits.model.t2s import T2S
+from koed.engine.gpt_sovits.store import hub
 from koed.errors import EngineError
 from tests.engine.gpt_sovits import forge
 from tests.engine.gpt_sovits.forge import call, group, mapping, number, program, tensor, text
@@ -58,20 +66,20 @@ def code_of(act: Callable[[], Any]) -> str:
 @pytest.mark.parametrize(
     ("table", "count", "numbers", "digest"),
     [
-        (keys.S1(phones=512), 295, 77_493_762, "bd0d95fedfc8339e"),
-        (keys.S1(), 295, 77_606_402, "42062984402495b1"),
-        (keys.S2(phones=322, bins=1025), 673, 42_352_001, "58b86ceba19ad2d8"),
-        (keys.S2(), 673, 42_389_633, "810cd973d8c745bf"),
-        (keys.S2(style=1024, speaker=20480), 678, 67_361_921, "029428bcfb5b64e5"),
+        (s1_s2_keys.S1(phones=512), 295, 77_493_762, "bd0d95fedfc8339e"),
+        (s1_s2_keys.S1(), 295, 77_606_402, "42062984402495b1"),
+        (s1_s2_keys.S2(phones=322, bins=1025), 673, 42_352_001, "58b86ceba19ad2d8"),
+        (s1_s2_keys.S2(), 673, 42_389_633, "810cd973d8c745bf"),
+        (s1_s2_keys.S2(style=1024, speaker=20480), 678, 67_361_921, "029428bcfb5b64e5"),
         (
-            keys.S2(style=1024, speaker=20480, dec=768, up_kernels=(20, 16, 8, 2, 2)),
+            s1_s2_keys.S2(style=1024, speaker=20480, dec=768, up_kernels=(20, 16, 8, 2, 2)),
             678,
             86_272_257,
             "d46aa884f0810b55",
         ),
-        (keys_shared.Hubert(), 211, 94_371_712, "4e09341cd63cd8d4"),
-        (keys_shared.Bert(), 389, 324_472_832, "cf3926d7fb94c06a"),
-        (keys_shared.Speaker(), 1001, 53_588_221, "36e85c77ff5cc2b8"),
+        (shared_keys.Hubert(), 211, 94_371_712, "4e09341cd63cd8d4"),
+        (shared_keys.Bert(), 389, 324_472_832, "cf3926d7fb94c06a"),
+        (shared_keys.Speaker(), 1001, 53_588_221, "36e85c77ff5cc2b8"),
     ],
 )
 def test_tables_are_those_of_the_official_files(
@@ -79,9 +87,9 @@ def test_tables_are_those_of_the_official_files(
 ) -> None:
     shapes = table.shapes()
     lines = "\n".join(sorted(f"{key} {list(shape)}" for key, shape in shapes.items()))
-    assert (len(shapes), keys.parameters(shapes)) == (count, numbers)
+    assert (len(shapes), s1_s2_keys.parameters(shapes)) == (count, numbers)
     assert hashlib.sha256(lines.encode()).hexdigest()[:16] == digest
-    assert type(table).read(keys.Known(shapes, "it")) == table
+    assert type(table).read(s1_s2_keys.Known(shapes, "it")) == table
 
 
 # --- what a file is ------------------------------------------------------------------------------
@@ -264,7 +272,9 @@ def _private_bytes() -> int:
 # --- what is missing -----------------------------------------------------------------------------
 
 
-def _weights(change: Callable[[dict[str, Any]], Any], table: keys.S1 | keys.S2) -> dict[str, Any]:
+def _weights(
+    change: Callable[[dict[str, Any]], Any], table: s1_s2_keys.S1 | s1_s2_keys.S2
+) -> dict[str, Any]:
     state = tiny.weights(table.shapes())
     change(state)
     return {"weight": state}
@@ -300,7 +310,7 @@ def test_a_key_of_another_shape_is_named(tmp_path: Path) -> None:
 
 def test_what_only_training_needs_may_be_missing_or_there(tmp_path: Path) -> None:
     def change(state: dict[str, Any]) -> None:
-        del state[f"{keys.CODEBOOK}.embed_avg"]
+        del state[f"{s1_s2_keys.CODEBOOK}.embed_avg"]
         state["enc_q.pre.weight"] = np.zeros(3, np.float32)
 
     tiny.save(tmp_path / "x", _weights(change, tiny.SOUND))
@@ -360,7 +370,9 @@ def test_packed_files_are_those_of_the_library(official: Path, tmp_path: Path) -
     base = torch.randn(3, 4)
     state = {"a": base.T, "b": torch.ones(3).bfloat16(), "c": torch.tensor(7), "d": base[1]}
     torch.save(state, tmp_path / "x")
-    packing.pack(contents.read(tmp_path / "x"), list(state), tmp_path / "y", {"kind": "é"})
+    safetensors_writer.pack(
+        contents.read(tmp_path / "x"), list(state), tmp_path / "y", {"kind": "é"}
+    )
     library = safetensors.torch.load_file(tmp_path / "y")
     ours = checkpoint.load_state(tmp_path / "y")
     for key, value in state.items():
@@ -377,7 +389,10 @@ def test_numbers_that_are_none_are_not_packed(
 ) -> None:
     torch.save({"a": bad.to(dtype)}, tmp_path / "x")
     found = contents.read(tmp_path / "x")
-    assert code_of(lambda: packing.pack(found, ["a"], tmp_path / "y", {})) == "model_damaged"
+    assert (
+        code_of(lambda: safetensors_writer.pack(found, ["a"], tmp_path / "y", {}))
+        == "model_damaged"
+    )
 
 
 def _safetensors(header: Any, data: bytes = FOUR) -> bytes:

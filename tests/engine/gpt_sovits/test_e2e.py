@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from koed.engine.gpt_sovits import official
-from koed.engine.gpt_sovits.decode import Ending, Utterance
+from koed.engine.gpt_sovits.decoding.decode import Ending, Utterance
+from koed.engine.gpt_sovits.model.sampling import Sampling
+from koed.engine.gpt_sovits.model.t2s import T2S, Dims
 from koed.engine.gpt_sovits.official import (
     MUTE_CODE,
     Item,
@@ -25,8 +27,6 @@ from koed.engine.gpt_sovits.official import (
     batches,
     cut,
 )
-from koed.engine.gpt_sovits.sampling import Sampling
-from koed.engine.gpt_sovits.t2s import T2S, Dims
 from tests.engine.gpt_sovits.small import sound_model, style_of
 from tests.parity import e2e
 from tests.parity.__main__ import main as judge

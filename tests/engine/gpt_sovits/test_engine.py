@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 import torch
 
+from koed.bench.engine import tiny
 from koed.engine import registry
 from koed.engine.base import Chunk, Job, ProfileSpec, Voice, Word
-from koed.engine.gpt_sovits import tiny
-from koed.engine.gpt_sovits.chorus import Chorus
-from koed.engine.gpt_sovits.decode import Prompt
+from koed.engine.gpt_sovits.decoding.continuous_batch import Chorus
+from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
+from koed.engine.gpt_sovits.decoding.decode import Prompt
 from koed.engine.gpt_sovits.engine import GptSovitsEngine, _Guarded
-from koed.engine.gpt_sovits.graph import DeviceBatch
+from koed.engine.gpt_sovits.model.sampling import seeded
+from koed.engine.gpt_sovits.model_cache import Residency
 from koed.engine.gpt_sovits.models import (
     FEWEST_ROWS,
     MOST_ROWS,
@@ -31,8 +33,6 @@ from koed.engine.gpt_sovits.models import (
     rows_together,
     translated,
 )
-from koed.engine.gpt_sovits.residency import Residency
-from koed.engine.gpt_sovits.sampling import seeded
 from koed.engine.worker.main import EXIT_LOST
 from koed.errors import EngineError
 from tests.engine import hosting

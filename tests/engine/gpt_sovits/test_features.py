@@ -17,9 +17,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from koed.engine.gpt_sovits import audio, bert, bodies, hubert, speaker, tiny
+from koed.bench.engine import tiny
+from koed.engine.gpt_sovits.model import bert, features, hubert, loading, speaker_encoder
 from koed.errors import EngineError
-from tests.parity import features
+from tests.parity import features as recorded
 from tests.parity.case import Case
 
 DATA = Path(__file__).parents[2] / "parity" / "data"
@@ -47,7 +48,7 @@ def one_thread() -> Iterator[None]:
 # --- recorded numbers ------------------------------------------------------------------------
 
 
-CASES = list(features.cases(DATA))
+CASES = list(recorded.cases(DATA))
 
 
 @pytest.mark.slow
@@ -64,8 +65,8 @@ def test_there_are_recorded_numbers_of_each_kind() -> None:
 
 def test_networks_load_transformers_late() -> None:
     code = (
-        "import sys, koed.engine.gpt_sovits.bert, koed.engine.gpt_sovits.hubert,"
-        " koed.engine.gpt_sovits.speaker\n"
+        "import sys, koed.engine.gpt_sovits.model.bert, koed.engine.gpt_sovits.model.hubert,"
+        " koed.engine.gpt_sovits.model.speaker_encoder\n"
         "print({'transformers', 'soundfile', 'soxr', 'torchaudio'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -101,7 +102,7 @@ def test_reads_every_common_format(form: str, options: dict[str, str], tmp_path:
     content = file_of(tone(4.0, 48_000, channels=2), 48_000, form, **options)
     (tmp_path / "reference.any").write_bytes(content)
     for source in (content, tmp_path / "reference.any"):
-        recording = audio.read(source)
+        recording = features.read(source)
         assert recording.rate_hz == 48_000
         assert recording.samples.ndim == 1
         assert recording.duration_s == pytest.approx(4.0, abs=0.1)
@@ -133,7 +134,7 @@ def with_nan() -> np.ndarray:
 )
 def test_refuses_what_is_no_reference(content: bytes | Path, code: str) -> None:
     with pytest.raises(EngineError) as caught:
-        audio.read(content)
+        features.read(content)
     assert caught.value.code == code
     assert caught.value.hint
 
@@ -143,23 +144,23 @@ def test_refuses_what_is_no_reference(content: bytes | Path, code: str) -> None:
     [(2.9, "reference_short"), (3.0, None), (10.0, None), (10.1, "reference_long")],
 )
 def test_a_prompt_lasts_three_to_ten_seconds(seconds: float, code: str | None) -> None:
-    recording = audio.read(file_of(tone(seconds, 24_000), 24_000))
+    recording = features.read(file_of(tone(seconds, 24_000), 24_000))
     if code is None:
-        audio.check_prompt(recording)
+        features.check_prompt(recording)
         return
     with pytest.raises(EngineError, match="lasts") as caught:
-        audio.check_prompt(recording)
+        features.check_prompt(recording)
     assert caught.value.code == code
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 22_050, 32_000, 44_100, 44_099, 96_000, 192_000])
 def test_a_tone_stays_the_same_tone(rate_hz: int) -> None:
-    recording = audio.read(file_of(tone(3.0, rate_hz), rate_hz))
-    styled = audio.for_style(recording)
+    recording = features.read(file_of(tone(3.0, rate_hz), rate_hz))
+    styled = features.for_style(recording)
     for wave, to_hz in (
         (styled, 32_000),
-        (audio.for_speaker(styled), 16_000),
-        (audio.for_prompt(recording), 16_000),
+        (features.for_speaker(styled), 16_000),
+        (features.for_prompt(recording), 16_000),
     ):
         assert wave.dtype == torch.float32
         assert len(wave) == 3 * to_hz
@@ -171,18 +172,18 @@ def test_a_tone_stays_the_same_tone(rate_hz: int) -> None:
 def test_what_is_too_loud_is_brought_down_by_half_at_most() -> None:
     shape = tone(3.0, 32_000)[:, 0] / 0.4
     for peak, heard in ((0.9, 0.9), (1.5, 1.0), (3.0, 1.5)):
-        wave = audio.for_style(audio.Recording(shape * np.float32(peak), 32_000))
+        wave = features.for_style(features.Recording(shape * np.float32(peak), 32_000))
         assert float(wave.abs().max()) == pytest.approx(heard, rel=1e-3)
 
 
 def test_a_spectrum_shows_the_tone_where_it_is() -> None:
-    spectrogram = audio.spectrogram(torch.from_numpy(tone(1.0, 32_000)[:, 0]))
+    spectrogram = features.spectrogram(torch.from_numpy(tone(1.0, 32_000)[:, 0]))
     assert spectrogram.shape == (1, 1025, 50)
     assert spectrogram[0, :, 25].argmax() == round(440 / (32_000 / 2048))
 
 
 def test_silence_has_the_floor_of_the_filter_bank() -> None:
-    energies = audio.fbank(torch.zeros(16_000))
+    energies = features.fbank(torch.zeros(16_000))
     assert energies.shape == (98, 80)
     assert energies.unique().tolist() == pytest.approx([np.log(np.finfo(np.float32).eps)])
 
@@ -190,24 +191,26 @@ def test_silence_has_the_floor_of_the_filter_bank() -> None:
 def test_without_soundfile_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(EngineError) as caught:
-        audio.read(b"")
+        features.read(b"")
     assert caught.value.code == "library_missing"
 
 
 def test_twins_equal_torchaudio() -> None:
     """Where it imports; elsewhere that nothing needs it."""
-    library = audio.torchaudio()
+    library = features.torchaudio()
     wave = torch.randn(20_000)
     if library is None:
-        assert torch.equal(audio.fbank(wave), audio.fbank_twin(wave))
+        assert torch.equal(features.fbank(wave), features.fbank_twin(wave))
         assert torch.equal(
-            audio.resample(wave, 44_100, 32_000), audio.resample_twin(wave, 441, 320)
+            features.resample(wave, 44_100, 32_000), features.resample_twin(wave, 441, 320)
         )
         return
-    torch.testing.assert_close(audio.fbank(wave), audio.fbank_twin(wave), atol=1e-4, rtol=0)
+    torch.testing.assert_close(features.fbank(wave), features.fbank_twin(wave), atol=1e-4, rtol=0)
     for old, new in ((441, 320), (3, 2), (3, 4), (2, 1)):
         theirs = library.transforms.Resample(old, new)(wave)
-        torch.testing.assert_close(theirs, audio.resample_twin(wave, old, new), atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            theirs, features.resample_twin(wave, old, new), atol=1e-6, rtol=0
+        )
 
 
 def test_a_torchaudio_that_cannot_load_is_as_none(
@@ -219,7 +222,7 @@ def test_a_torchaudio_that_cannot_load_is_as_none(
     for name in [n for n in sys.modules if n.split(".")[0] == "torchaudio"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert audio.torchaudio.__wrapped__() is None
+    assert features.torchaudio.__wrapped__() is None
 
 
 # --- spellings of weights --------------------------------------------------------------------
@@ -302,34 +305,34 @@ def test_weights_that_do_not_fit_are_named() -> None:
 
 def test_model_folders(tmp_path: Path) -> None:
     with pytest.raises(EngineError) as caught:
-        bodies.read_folder(tmp_path)
+        loading.read_folder(tmp_path)
     assert caught.value.code == "model_missing"
     state = {"a.weight": torch.randn(2, 3)}
     torch.save(state, tmp_path / "pytorch_model.bin")
-    assert torch.equal(bodies.read_folder(tmp_path)[1]["a.weight"], state["a.weight"])
+    assert torch.equal(loading.read_folder(tmp_path)[1]["a.weight"], state["a.weight"])
     save_file({"a.weight": state["a.weight"] + 1}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text('{"hidden_size": 4}')
-    config, read = bodies.read_folder(tmp_path)
+    config, read = loading.read_folder(tmp_path)
     assert config == {"hidden_size": 4}
     assert torch.equal(read["a.weight"], state["a.weight"] + 1)
     for name in ("config.json", "model.safetensors"):
         whole = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
         with pytest.raises(EngineError) as caught:
-            bodies.read_folder(tmp_path)
+            loading.read_folder(tmp_path)
         assert caught.value.code in ("model_damaged", "checkpoint_damaged")
         (tmp_path / name).write_bytes(whole)
 
 
 def test_the_tiny_set_is_heard_and_read(tmp_path: Path) -> None:
     tiny.make(tmp_path)
-    recording = audio.read(DATA / "waves" / "ref_b.wav")
-    ssl = hubert.Hubert.load(tmp_path / tiny.HUBERT)(audio.for_prompt(recording))
+    recording = features.read(DATA / "waves" / "ref_b.wav")
+    ssl = hubert.Hubert.load(tmp_path / tiny.HUBERT)(features.for_prompt(recording))
     assert ssl.shape == (1, 32, 159)
     reads = bert.Bert.load(tmp_path / tiny.BERT)
     assert reads.features([("你好，", [2, 2, 1])])[0].shape == (1024, 5)
-    knows = speaker.Speaker.load(tmp_path / tiny.SPEAKER)
-    embedding = knows(audio.for_style(recording))
+    knows = speaker_encoder.Speaker.load(tmp_path / tiny.SPEAKER)
+    embedding = knows(features.for_style(recording))
     assert embedding.shape == (1, tiny.SPEAKERS.embedding)
     for numbers in (ssl, embedding):
         assert torch.isfinite(numbers).all()
@@ -441,10 +444,10 @@ def test_vocabularies(tmp_path: Path) -> None:
 
 def test_the_speaker_model_names_what_it_lacks() -> None:
     with torch.device("meta"):
-        network = speaker.Network()
+        network = speaker_encoder.Network()
     state = {k: torch.zeros(v.shape) for k, v in network.state_dict().items()}
     with pytest.raises(EngineError, match=r"layer3\.0\.fuse_models\.2\.local_att\.3\.bias"):
-        speaker.Speaker(
+        speaker_encoder.Speaker(
             {k: v for k, v in state.items() if "3.0.fuse_models.2.local_att.3" not in k}
         )
 
@@ -461,7 +464,7 @@ def test_norms_are_folded_where_they_stand() -> None:
         values.data.uniform_(0.5, 2.0)
     state = {"convs.0.weight": pair.convs[0].weight.detach(), "convs.0.bias": torch.ones(4)}
     state |= {f"bns.0.{k}": v for k, v in norm.state_dict().items()}
-    folded = speaker.without_norms(pair, state)
+    folded = speaker_encoder.without_norms(pair, state)
     x = torch.randn(1, 3, 8, 8)
     with torch.inference_mode():
         want = norm(torch.conv2d(x, state["convs.0.weight"], state["convs.0.bias"]))

@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
+from koed.bench.engine import tiny
 from koed.cli import main as cli
-from koed.engine.gpt_sovits import hub, keys_shared, tiny
-from koed.engine.gpt_sovits.store import Store
+from koed.engine.gpt_sovits.checkpoints import shared_keys
+from koed.engine.gpt_sovits.store import hub
+from koed.engine.gpt_sovits.store.store import Store
 from koed.errors import EngineError
 from tests.engine.gpt_sovits import fake_hub
 from tests.engine.gpt_sovits.fake_hub import Hub
@@ -40,7 +42,7 @@ def server(tree: dict[str, bytes]) -> Iterator[Hub]:
 def large(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A speaker network of 30 MB: the library hands data on in pieces of ten."""
     path = tmp_path_factory.mktemp("large") / "x"
-    tiny.save(path, tiny.weights(keys_shared.Speaker(20).shapes()))
+    tiny.save(path, tiny.weights(shared_keys.Speaker(20).shapes()))
     return path.read_bytes()
 
 

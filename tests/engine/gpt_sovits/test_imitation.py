@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from koed.bench.engine import tiny
 from koed.engine.base import Job, ProfileSpec, Voice
-from koed.engine.gpt_sovits import tiny
 from koed.engine.gpt_sovits.engine import GptSovitsEngine
 from koed.engine.gpt_sovits.models import Name
 from koed.engine.gpt_sovits.official import Item, Official, Request, Speaker

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from koed.bench.engine import tiny
 from koed.engine.base import ProfileSpec
-from koed.engine.gpt_sovits import checkpoint, tiny
+from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.engine import GptSovitsEngine
-from koed.engine.gpt_sovits.index import NAME, Index
-from koed.engine.gpt_sovits.store import Store
+from koed.engine.gpt_sovits.store.index import NAME, Index
+from koed.engine.gpt_sovits.store.store import Store
 from koed.engine.gpt_sovits.voice import fits
 from koed.errors import EngineError
 from tests.engine.gpt_sovits.small import TRANSCRIPT, clip, wav

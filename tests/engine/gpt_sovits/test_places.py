@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from koed.engine.gpt_sovits.frontend.phones import phones
-from koed.engine.gpt_sovits.places import words
+from koed.engine.gpt_sovits.timing.words import words
 
 
 def begun(text: str, lang: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from koed.engine.gpt_sovits.frontend.phones import phones
 from koed.engine.gpt_sovits.models import Parts
 from koed.engine.gpt_sovits.polyphones import Polyphones
-from koed.engine.gpt_sovits.store import Store
+from koed.engine.gpt_sovits.store.store import Store
 from koed.errors import EngineError
 
 POLYPHONIC = (("行", "ㄒㄧㄥ2"), ("行", "ㄏㄤ2"), ("長", "ㄔㄤ2"), ("長", "ㄓㄤ3"), ("不", "ㄅㄨ4"),

@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from koed.engine.gpt_sovits.encoder import Encoded, EncoderDims
-from koed.engine.gpt_sovits.fastconv import PackedConv, TileConv, packs
-from koed.engine.gpt_sovits.flow import FlowDims
-from koed.engine.gpt_sovits.generator import TILES, GeneratorDims, RowConv, Span
-from koed.engine.gpt_sovits.shapes import Dims
-from koed.engine.gpt_sovits.sovits import SoundModel, frame_noise
-from koed.engine.gpt_sovits.style import Style, blend
-from koed.engine.gpt_sovits.windows import WindowGraphs
+from koed.engine.gpt_sovits.decoding.vocoder_graphs import WindowGraphs
+from koed.engine.gpt_sovits.model.fastconv import PackedConv, TileConv, packs
+from koed.engine.gpt_sovits.model.flow import FlowDims
+from koed.engine.gpt_sovits.model.generator import TILES, GeneratorDims, RowConv, Span
+from koed.engine.gpt_sovits.model.sovits import SoundModel, frame_noise
+from koed.engine.gpt_sovits.model.sovits_dims import Dims
+from koed.engine.gpt_sovits.model.style_encoder import Style, blend
+from koed.engine.gpt_sovits.model.text_encoder import Encoded, EncoderDims
 from koed.errors import EngineError
 from tests.parity import sovits, stream, weights
 from tests.parity.case import Case, fixtures, snr_db

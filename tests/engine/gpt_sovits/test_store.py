@@ -14,11 +14,13 @@ import pytest
 import safetensors
 import torch
 
+from koed.bench.engine import tiny
 from koed.cli import main as cli
-from koed.engine.gpt_sovits import checkpoint, hub, intake, tiny
-from koed.engine.gpt_sovits.sovits import SoundModel
-from koed.engine.gpt_sovits.store import Store, default_folder
-from koed.engine.gpt_sovits.t2s import T2S
+from koed.engine.gpt_sovits.checkpoints import checkpoint
+from koed.engine.gpt_sovits.model.sovits import SoundModel
+from koed.engine.gpt_sovits.model.t2s import T2S
+from koed.engine.gpt_sovits.store import hub, importing
+from koed.engine.gpt_sovits.store.store import Store, default_folder
 from koed.errors import EngineError
 
 
@@ -145,15 +147,15 @@ def test_import_makes_a_folder_that_says_all(store: Store, official: Path) -> No
     )
     assert is_new
     assert every_file(store.folder) == {
-        Path("hana"), *(Path("hana", n) for n in (intake.CARD, intake.T2S, intake.SOVITS)),
+        Path("hana"), *(Path("hana", n) for n in (importing.CARD, importing.T2S, importing.SOVITS)),
     }  # fmt: skip
-    card = json.loads((store.folder / "hana" / intake.CARD).read_text())
+    card = json.loads((store.folder / "hana" / importing.CARD).read_text())
     assert (card["version"], card["symbols"]) == ("v2Pro", "v2")
     assert (card["licence"], card["consent"]) == ("CC-BY-4.0", "hana, in writing")
     assert card["sovits"]["source_sha256"] == checkpoint.sha256(official / hub.S2_PRO)
     assert card["sovits"]["dims"]["speaker"] == tiny.SPEAKERS.embedding
     assert model == store.find("hana")
-    with safetensors.safe_open(store.folder / "hana" / intake.SOVITS, "pt") as file:
+    with safetensors.safe_open(store.folder / "hana" / importing.SOVITS, "pt") as file:
         about = json.loads(file.metadata()["koed"])
     assert about["source_sha256"] == card["sovits"]["source_sha256"]
 
@@ -320,7 +322,7 @@ def test_the_commands_do_without_torch(official: Path, tmp_path: Path) -> None:
     code = f"""
 import sys
 sys.modules["torch"] = None
-from koed import cli
+from koed.cli import main as cli
 folder = {str(tmp_path / "m")!r}
 pair = [{str(official / hub.S1_V2)!r}, {str(official / hub.S2_V2)!r}]
 assert cli.main(["models", "--folder", folder, "import", *pair]) == 0

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from koed.engine.gpt_sovits.decode import (
+from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
+from koed.engine.gpt_sovits.decoding.decode import (
     FEWEST_CODES,
     Batch,
     Prompt,
     Utterance,
     official_batch_codes,
 )
-from koed.engine.gpt_sovits.graph import DeviceBatch
-from koed.engine.gpt_sovits.linear import Exact, Half, Int8, make_linear, packs
-from koed.engine.gpt_sovits.sampling import Sampling, seeded
-from koed.engine.gpt_sovits.t2s import T2S, Dims
+from koed.engine.gpt_sovits.model.linear import Exact, Half, Int8, make_linear, packs
+from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
+from koed.engine.gpt_sovits.model.t2s import T2S, Dims
 from koed.errors import EngineError
 from tests.parity import ar, sampling
 from tests.parity.case import Case

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from koed.bench import words as bench
-from koed.engine.gpt_sovits import alignment, durations
-from koed.engine.gpt_sovits.times import Times, score
+from koed.engine.gpt_sovits.timing import alignment, durations
+from koed.engine.gpt_sovits.timing.schedule import Times, score
 
 LENGTHS = np.array([1.0, 2.0, 0.5, 1.0, 3.0, 0.0, 1.0, 0.5, 2.0, 1.0, 1.5, 0.5, 1.0, 2.0, 1.0])
 """Of fifteen phones, 18 in all."""

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from koed.config.profile import load_profile
-from koed.config.profile import spec as profile_spec
 from koed.engine.base import ProfileSpec, Voice
 from koed.engine.gpt_sovits import voice as voices
 from koed.engine.gpt_sovits import writing
-from koed.engine.gpt_sovits.audio import Recording
-from koed.engine.gpt_sovits.clip import check_clip, measure
-from koed.engine.gpt_sovits.places import shared
-from koed.engine.gpt_sovits.reading import Reading, read, setting
-from koed.engine.gpt_sovits.sovits import SoundModel
+from koed.engine.gpt_sovits.model.features import Recording
+from koed.engine.gpt_sovits.model.sovits import SoundModel
+from koed.engine.gpt_sovits.text_features import Reading, read, setting
+from koed.engine.gpt_sovits.timing.words import shared
 from koed.errors import ConfigError, EngineError
+from koed.recordings.quality import check_clip, measure
+from koed.voices.specs import spec as profile_spec
 from tests.engine.gpt_sovits.small import TRANSCRIPT, clip, sound_model, wav
 
 SETTINGS = {"model": "m", "official_quirks": "none", "precision": "auto"}

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.engine.base import Chunk
+from koed.engine.gpt_sovits.model.sampling import Sampling
+from koed.engine.gpt_sovits.model.sovits import SAMPLE_RATE_HZ, SoundModel
+from koed.engine.gpt_sovits.model.t2s import T2S
 from koed.engine.gpt_sovits.official import Item, Official, Pcm, Request, Speaker
-from koed.engine.gpt_sovits.reading import Reading
-from koed.engine.gpt_sovits.sampling import Sampling
-from koed.engine.gpt_sovits.sovits import SAMPLE_RATE_HZ, SoundModel
-from koed.engine.gpt_sovits.t2s import T2S
+from koed.engine.gpt_sovits.text_features import Reading
 from koed.engine.gpt_sovits.voice import Prepared
 
 FULL_SCALE = 32768

@@ -19,24 +19,25 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 from torch import Tensor
 
-from koed.engine.gpt_sovits import checkpoint, polyphones, reading
-from koed.engine.gpt_sovits.bert import Bert
-from koed.engine.gpt_sovits.chorus import Chorus
-from koed.engine.gpt_sovits.decode import Prompt, Utterance
+from koed.engine.gpt_sovits import polyphones, text_features
+from koed.engine.gpt_sovits.checkpoints import checkpoint
+from koed.engine.gpt_sovits.decoding.continuous_batch import Chorus
+from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
+from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
+from koed.engine.gpt_sovits.decoding.vocoder_graphs import WindowGraphs
 from koed.engine.gpt_sovits.frontend.symbols import Version
-from koed.engine.gpt_sovits.graph import DeviceBatch
-from koed.engine.gpt_sovits.hubert import Hubert
-from koed.engine.gpt_sovits.linear import Precision
+from koed.engine.gpt_sovits.model.bert import Bert
+from koed.engine.gpt_sovits.model.hubert import Hubert
+from koed.engine.gpt_sovits.model.linear import Precision
+from koed.engine.gpt_sovits.model.sampling import Noise
+from koed.engine.gpt_sovits.model.sovits import SoundModel
+from koed.engine.gpt_sovits.model.speaker_encoder import Speaker
+from koed.engine.gpt_sovits.model.t2s import T2S, State
+from koed.engine.gpt_sovits.model_cache import Residency
 from koed.engine.gpt_sovits.polyphones import Polyphones
-from koed.engine.gpt_sovits.reading import Reading
-from koed.engine.gpt_sovits.residency import Residency
-from koed.engine.gpt_sovits.sampling import Noise
-from koed.engine.gpt_sovits.sovits import SoundModel
-from koed.engine.gpt_sovits.speaker import Speaker
-from koed.engine.gpt_sovits.store import File, Model, Store
-from koed.engine.gpt_sovits.stream import Windows
-from koed.engine.gpt_sovits.t2s import T2S, State
-from koed.engine.gpt_sovits.windows import WindowGraphs
+from koed.engine.gpt_sovits.store.store import File, Model, Store
+from koed.engine.gpt_sovits.streaming import Windows
+from koed.engine.gpt_sovits.text_features import Reading
 from koed.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,9 @@ class Base:
 
     def read(self, text: str, lang: str, official_quirks: bool = False) -> Reading:
         parts = self._parts
-        return reading.read(text, lang, self.version, parts.bert, official_quirks, parts.polyphones)
+        return text_features.read(
+            text, lang, self.version, parts.bert, official_quirks, parts.polyphones
+        )
 
     @contextlib.contextmanager
     def state(self, positions: int) -> Iterator[State]:

@@ -21,19 +21,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from koed.engine.gpt_sovits import joining
-from koed.engine.gpt_sovits.decode import (
+from koed.engine.gpt_sovits.decoding.decode import (
     Batch,
     Ending,
     Prompt,
     Utterance,
     official_batch_codes,
 )
-from koed.engine.gpt_sovits.encoder import Encoded
-from koed.engine.gpt_sovits.generator import Span
-from koed.engine.gpt_sovits.sampling import Noise, Sampling, seeded
-from koed.engine.gpt_sovits.sovits import NOISE_SCALE, SAMPLE_RATE_HZ, SoundModel
-from koed.engine.gpt_sovits.style import Style
-from koed.engine.gpt_sovits.t2s import T2S
+from koed.engine.gpt_sovits.model.generator import Span
+from koed.engine.gpt_sovits.model.sampling import Noise, Sampling, seeded
+from koed.engine.gpt_sovits.model.sovits import NOISE_SCALE, SAMPLE_RATE_HZ, SoundModel
+from koed.engine.gpt_sovits.model.style_encoder import Style
+from koed.engine.gpt_sovits.model.t2s import T2S
+from koed.engine.gpt_sovits.model.text_encoder import Encoded
 
 FRAMES_PER_CODE = 2
 MUTE_CODE = 486

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from koed.engine.gpt_sovits.bert import read_vocabulary
 from koed.engine.gpt_sovits.frontend.library import load
+from koed.engine.gpt_sovits.model.bert import read_vocabulary
 from koed.errors import EngineError
 
 MODEL = "g2pW.onnx"

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from koed.engine.gpt_sovits.sovits import SAMPLE_RATE_HZ, SoundModel
-from koed.engine.gpt_sovits.stream import Codes, Pace, Script, Speech
-from koed.engine.gpt_sovits.style import Style
+from koed.engine.gpt_sovits.model.sovits import SAMPLE_RATE_HZ, SoundModel
+from koed.engine.gpt_sovits.model.style_encoder import Style
+from koed.engine.gpt_sovits.streaming import Codes, Pace, Script, Speech
 
 FFT, HOP, BANDS = 1024, 160, 80
 NEAR_S = 0.04

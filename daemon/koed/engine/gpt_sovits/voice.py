@@ -19,15 +19,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from koed.engine.base import ProfileSpec, Voice
-from koed.engine.gpt_sovits import audio, guards, writing
-from koed.engine.gpt_sovits.audio import Recording
-from koed.engine.gpt_sovits.clip import check_clip
-from koed.engine.gpt_sovits.hubert import with_pause
-from koed.engine.gpt_sovits.reading import Reading
-from koed.engine.gpt_sovits.sovits import SAMPLE_RATE_HZ, SoundModel
-from koed.engine.gpt_sovits.style import Style
+from koed.engine.gpt_sovits import guards, writing
+from koed.engine.gpt_sovits.model import features
+from koed.engine.gpt_sovits.model.features import Recording
+from koed.engine.gpt_sovits.model.hubert import with_pause
+from koed.engine.gpt_sovits.model.sovits import SAMPLE_RATE_HZ, SoundModel
+from koed.engine.gpt_sovits.model.style_encoder import Style
+from koed.engine.gpt_sovits.text_features import Reading
 from koed.engine.loudness import integrated_lufs
 from koed.errors import EngineError
+from koed.recordings.quality import check_clip
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +90,8 @@ def compile_voice(spec: ProfileSpec, settings: Mapping[str, Any], base: Base, na
             "...}",
         )
     quirks = settings["official_quirks"] == "all"
-    main = audio.read(reference["audio"])
-    audio.check_prompt(main)
+    main = features.read(reference["audio"])
+    features.check_prompt(main)
     if not quirks:
         for remark in check_clip(main):
             log.warning("voice %s: %s", spec.name, remark)
@@ -124,7 +125,7 @@ def _prompt(
             _RIGHT,
         ) from error
     _check_transcript(reading.phones.numel() / clip.duration_s)
-    heard = base.hubert(with_pause(audio.for_prompt(clip), quirks))
+    heard = base.hubert(with_pause(features.for_prompt(clip), quirks))
     return base.sound.semantic_codes(heard).cpu(), reading.phones, reading.bert
 
 
@@ -157,7 +158,7 @@ def _style(main: Recording, spec: ProfileSpec, base: Base, quirks: bool) -> Styl
         raise EngineError("reference_clips", f"{len(entries)} clips; {MOST_CLIPS} are allowed")
     clips, weights = [main], [1.0]
     if entries:
-        clips = [audio.read(entry["audio"]) for entry in entries]
+        clips = [features.read(entry["audio"]) for entry in entries]
         weights = [float(entry.get("weight", 1.0)) for entry in entries]
     if quirks and entries:
         clips, weights = [main, *clips], [1.0] * (len(clips) + 1)
@@ -167,9 +168,9 @@ def _style(main: Recording, spec: ProfileSpec, base: Base, quirks: bool) -> Styl
             f"clips cannot have the weights {weights}",
             "give each 0 or more, and at least one more than 0",
         )
-    waves = [audio.for_style(clip) for clip in clips]
+    waves = [features.for_style(clip) for clip in clips]
     speakers = [base.speaker(wave) for wave in waves] if base.sound.needs_speaker else []
-    return base.sound.style([audio.spectrogram(wave) for wave in waves], speakers, weights)
+    return base.sound.style([features.spectrogram(wave) for wave in waves], speakers, weights)
 
 
 def calibrate(sound: SoundModel, prepared: Prepared) -> float:

@@ -1,0 +1,97 @@
+"""A segment of text as the models take it: ids of phones, BERT features, and where words begin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from koed.engine import visemes
+from koed.engine.base import Shape
+from koed.engine.gpt_sovits.frontend.converted import Readings
+from koed.engine.gpt_sovits.frontend.phones import Piece, phones
+from koed.engine.gpt_sovits.frontend.split import SETTINGS
+from koed.engine.gpt_sovits.frontend.symbols import Version, ids
+from koed.engine.gpt_sovits.timing import durations
+from koed.engine.gpt_sovits.timing import words as places
+from koed.errors import EngineError
+
+BERT_WIDTH = 1024
+_CANTONESE = ("zh-hk", "zh-yue", "zh-mo")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text, read."""
+
+    phones: Tensor
+    """[N] int64"""
+    bert: Tensor | None
+    """[1024, N] float32, zero where a phone is not Chinese; None: none is."""
+    words: tuple[places.Place, ...]
+    """First and one past the last character of a word, and the phone with which it begins."""
+    shapes: tuple[tuple[Shape, float], ...] = ()
+    """Of the mouth, and the phone with which each begins."""
+    weights: NDArray[np.float64] | None = None
+    """[N] how long phones last, as of `durations.weights`; None: all the same."""
+
+
+class Features(Protocol):
+    """What `koed.engine.gpt_sovits.model.bert.Bert` offers."""
+
+    def features(self, pieces: Sequence[tuple[str, Sequence[int]]]) -> list[Tensor]: ...
+
+
+def read(
+    text: str, lang: str, version: Version, bert: Callable[[], Features | None],
+    official_quirks: bool = False, readings: Readings | None = None,
+) -> Reading:  # fmt: skip
+    """Raises `EngineError` as `phones` does. ``bert`` and ``readings`` are asked for only if there
+    is Chinese."""
+    found = phones(text, setting(lang), version, official_quirks, readings)
+    numbers = torch.tensor(ids(found.phones, version), dtype=torch.int64)
+    return Reading(
+        numbers,
+        _bert(found.pieces, bert),
+        places.words(text, found.pieces),
+        _shapes(found.pieces),
+        durations.weights([(piece.phones, piece.lang) for piece in found.pieces]),
+    )
+
+
+def setting(lang: str) -> str:
+    """The front end's for a profile's or a job's language; `EngineError` ``unknown_language``."""
+    plain = "yue" if lang.lower() in _CANTONESE else lang.split("-")[0]
+    if lang in SETTINGS or plain in SETTINGS:
+        return lang if lang in SETTINGS else plain
+    raise EngineError(
+        "unknown_language", f"this engine has no phones for {lang!r}", "it speaks zh ja en ko yue"
+    )
+
+
+def _shapes(pieces: Sequence[Piece]) -> tuple[tuple[Shape, float], ...]:
+    out: list[tuple[Shape, float]] = []
+    before = 0
+    for piece in pieces:
+        out += [(shape, before + at) for shape, at in visemes.along(piece.phones, piece.lang)]
+        before += len(piece.phones)
+    return tuple(out)
+
+
+def _bert(pieces: Sequence[Piece], bert: Callable[[], Features | None]) -> Tensor | None:
+    chinese = [(p.norm_text, p.word2ph) for p in pieces if p.lang == "zh" and p.word2ph]
+    model = bert() if chinese else None
+    if model is None:
+        return None
+    made = iter(model.features(chinese))
+    parts = [
+        next(made) if piece.lang == "zh" and piece.word2ph
+        else torch.zeros(BERT_WIDTH, len(piece.phones))
+        for piece in pieces
+    ]  # fmt: skip
+    return torch.cat([part.cpu() for part in parts], dim=1)
