@@ -1,11 +1,14 @@
 """Who may import whom, by walking the syntax tree; and what an import may do: nothing.
 
-A new module gets a line in `TABLE` (and, if the rule is new, in CONTRIBUTING.md).
+Arrows between folders point down: no folder and no file imports another in a circle, at any level.
+A new folder gets a row in `TABLE` (and, if the rule is new, in CONTRIBUTING.md).
 """
 
 from __future__ import annotations
 
 import ast
+import functools
+import graphlib
 import importlib.metadata
 import importlib.util
 import re
@@ -31,16 +34,10 @@ class May:
     third: str = ""
 
 
-VALUES = (
-    "koe.framing koe.fields koe.requests koe.events koe.protocol koed.errors koed.events"
-    " koed.config"
-)
-"""Modules that only describe."""
-
-PLAYBACK = "koed.playback koed.voices.catalog koed.text"
-"""What turns lines into jobs and jobs into sound: no socket, no device, no library of either."""
-
 ANYTHING = "koe koed"
+
+MOST_NAMES = 26
+"""Files and folders directly below ``koed``."""
 
 NEURAL = (
     "numpy torch soundfile torchaudio transformers safetensors huggingface_hub"
@@ -91,102 +88,85 @@ TABLE = {
     "koe.show": May("koe.protocol koe.results"),
     "koe.sockets": May("koe", "zmq"),
     "koed": May(),
-    # values
+    # values: what everybody above may import
     "koed.errors": May(),
-    "koed.events": May(VALUES),
-    "koed.config": May("koed.config"),
-    "koed.config.daemon": May(VALUES, "yaml"),
-    "koed.config.schema": May(VALUES, "yaml"),
-    "koed.config.yaml_nodes": May(VALUES, "yaml"),
-    "koed.config.profile": May(VALUES + " koed.auth.keys", "yaml"),
-    "koed.config.profile_folder": May(VALUES, "yaml"),
+    "koed.events": May("koe.protocol"),
+    "koed.config": May("koe.hotkeys.bindings koe.protocol koed.auth koed.config koed.errors"),
+    "koed.config.schema": May("koed.config", "yaml"),
+    "koed.config.yaml_nodes": May("koed.errors", "yaml"),
     # the edges of the process
-    "koed.auth": May(),
-    "koed.server": May(),
-    "koed.service": May(),
-    "koed.persistence": May(),
-    "koed.voices": May(),
-    "koed.cli": May(ANYTHING),
-    "koed.integrations": May(),
-    "koed.auth.keys": May(VALUES, "zmq"),
-    "koed.service.logs": May(VALUES),
-    "koed.service.metrics": May(VALUES, "prometheus_client"),
-    "koed.service.systemd": May(),
-    "koed.engine.quiet": May(),
-    "koed.service.runtime": May(VALUES),
-    "koed.service.transcript": May(VALUES),
-    "koed.service.files": May(),
-    "koed.persistence.state": May(VALUES),
-    "koed.auth.zap": May(third="zmq"),
-    "koed.server.zmq": May(VALUES + " koed.auth.zap", "zmq"),
-    # what decides
-    "koed.text": May("koed.text koed.errors koed.config.daemon", "emoji"),
-    # the voice: the player and what it plays
+    "koed.auth": May("koed.auth koed.errors", "zmq"),
+    "koed.service": May("koe.protocol koed.config koed.errors"),
+    "koed.service.metrics": May("koe.protocol koed.errors", "prometheus_client"),
+    # text and recordings
+    "koed.text": May("koed.config koed.errors koed.text", "emoji"),
+    "koed.recordings": May("koed.errors koed.recordings", "numpy soundfile"),
+    # sound
+    "koed.audio": May(
+        "koe.protocol koed.audio koed.config koed.errors koed.service.files", "numpy soxr"
+    ),
+    "koed.audio.arrangement": May(),
+    "koed.audio.device": May("koed.audio koed.errors", "numpy pyaudio"),
+    "koed.audio.sound_server": May("koed.errors", "pulsectl"),
+    # engines: what both sides know, the stage's side, the worker's, and the engines
+    "koed.engine": May("koed.engine koed.errors", "numpy msgpack"),
+    "koed.engine.base": May(third="numpy msgpack"),
+    "koed.engine.host": May("koe.protocol koed.config koed.engine koed.errors koed.events",
+                            "numpy zmq"),
+    "koed.engine.worker": May("koed.auth koed.engine koed.errors", "numpy msgpack zmq"),
+    "koed.engine.embedded": May("koed.engine koed.errors", "numpy pyopenjtalk"),
+    "koed.engine.gpt_sovits": May("koed.engine koed.errors koed.recordings", NEURAL + " soxr"),
+    # the voice: no socket, no thread, no device, no library of either
     "koed.playback": May(
-        "koed.playback koed.audio.arrangement koed.engine.base koed.engine.jobs koed.text"
-        " koed.config koed.events koed.errors koe.protocol",
+        "koe.protocol koed.audio.arrangement koed.config koed.engine.base koed.engine.jobs"
+        " koed.errors koed.events koed.playback koed.text",
         "numpy",
     ),
     "koed.playback.queue": May("koed.errors koed.events"),
     "koed.playback.recorder": May(
-        "koed.playback koed.audio.arrangement koed.engine.base koed.config.daemon koe.protocol",
+        "koe.protocol koed.audio.arrangement koed.config koed.engine.base koed.playback",
         "numpy msgpack",
     ),
-    "koed.config.hotkeys": May(VALUES + " koe.hotkeys.bindings"),
-    "koed.cli.references": May(f"{VALUES} koed.integrations.obs.rules"),
-    "koed.config.phrases": May(VALUES),
-    "koed.phrases.takes": May("koed.engine.base koed.text.segment koed.playback", "numpy msgpack"),
+    "koed.playback.shutdown": May("koed.audio.output koed.playback"),
+    "koed.voices": May(
+        "koe.protocol koed.config koed.engine.base koed.errors koed.events koed.voices"
+    ),
+    "koed.voices.enroll": May(
+        "koed.config koed.engine koed.errors koed.recordings koed.voices", "numpy matplotlib yaml"
+    ),
     "koed.phrases": May(
-        f"{VALUES} {PLAYBACK} koed.phrases koed.engine.base koed.engine.jobs", "numpy"
+        "koe.protocol koed.config koed.engine.base koed.engine.jobs koed.errors koed.events"
+        " koed.phrases koed.playback koed.text koed.voices",
+        "numpy msgpack",
     ),
-    "koed.voices.catalog": May(VALUES + " koed.engine.base koed.voices"),
-    "koed.voices.specs": May(VALUES + " koed.engine.base"),
-    "koed.server.handlers": May(f"{VALUES} {PLAYBACK} koed.server.zmq koed.audio.history"),
-    "koed.playback.audible": May(VALUES + " koed.playback.voice_choice"),
-    "koed.persistence.journal": May("koed.service.files koed.playback.queue", "msgpack"),
-    "koed.persistence.keeping": May(
-        f"{VALUES} {PLAYBACK} koed.service.files koed.persistence"
+    # who asks for it, and what outlives it
+    "koed.server": May(
+        "koe.framing koe.protocol koed.audio.history koed.auth koed.config koed.errors"
+        " koed.events koed.playback koed.server koed.text koed.voices",
+        "zmq",
     ),
-    "koed.audio.welcome": May(VALUES + " koed.audio.device koed.audio.sound_server", "numpy"),
-    "koed.playback.shutdown": May("koed.playback koed.audio.output"),
-    # sound
-    "koed.audio": May(VALUES + " koed.service.metrics koed.engine.base koed.audio", "numpy soxr"),
-    "koed.audio.hushed": May("koed.service.files koed.audio.sound_server"),
-    "koed.audio.arrangement": May(),
-    "koed.audio.device": May("koed.errors koed.audio", "numpy pyaudio"),
-    "koed.audio.sound_server": May("koed.errors", "pulsectl"),
-    "koed.audio.virtual": May("koed.errors koed.audio"),
-    # engines: the stage's side and the worker's
-    "koed.engine": May(f"{VALUES} koed.engine", "numpy msgpack zmq"),
-    "koed.engine.registry": May("koed.engine koed.errors koed.engine.quiet"),
-    "koed.engine.base": May(third="numpy msgpack"),
-    "koed.engine.worker.io_thread": May("koed.engine koed.errors koed.auth.zap", "zmq"),
-    "koed.engine.worker.main": May("koed.engine koed.errors koed.auth", "numpy zmq"),
-    "koed.engine.tone": May("koed.engine koed.errors", "numpy"),
-    "koed.engine.embedded": May("koed.engine koed.errors", "numpy soxr pyopenjtalk"),
-    "koed.engine.gpt_sovits": May("koed.engine koed.recordings koed.errors", NEURAL + " soxr"),
-    "koed.recordings": May("koed.recordings koed.errors", "numpy soundfile"),
-    # beside the voice
-    "koed.integrations.base": May(VALUES),
-    "koed.integrations.chat": May(f"{VALUES} {PLAYBACK} koed.integrations.chat"),
-    "koed.config.chat": May("koed.config.schema"),
-    "koed.integrations.chat.counter": May(
-        f"{VALUES} {PLAYBACK} koed.integrations.chat koed.server.handlers"
+    "koed.persistence": May(
+        "koe.protocol koed.config koed.errors koed.events koed.persistence koed.playback"
+        " koed.service.files",
+        "msgpack",
     ),
-    "koed.integrations.chat.rehearse": May(
-        f"{VALUES} koe.chat koe.show koed.playback.queue koed.integrations.chat koed.text"
+    "koed.integrations": May(),
+    "koed.integrations.chat": May(
+        "koe.protocol koed.config koed.errors koed.events koed.integrations.chat koed.playback"
+        " koed.server koed.text koed.voices"
     ),
-    "koed.integrations.obs": May(f"{VALUES} koed.integrations.obs koed.server.zmq"),
-    "koed.config.obs": May("koe.protocol koed.config.schema koed.config.obs_looks"),
+    "koed.integrations.chat.rehearse": May("koe koed.config koed.errors koed.integrations.chat"),
+    "koed.integrations.obs": May(
+        "koe.protocol koed.config koed.errors koed.events koed.integrations.obs koed.server"
+    ),
     "koed.integrations.obs.link": May("koed.errors", "obswebsocket websocket"),
-    # the wiring and the tools
+    # the wiring, and what is asked of a shell
     "koed.app": May(ANYTHING, "zmq"),
-    "koed.voices.enroll": May(ANYTHING, "numpy matplotlib yaml"),
-    "koed.offline": May(ANYTHING, "numpy zmq"),
-    "koed.persistence.replay": May(f"{VALUES} koed.playback"),
     "koed.wiring": May(ANYTHING, "zmq"),
-    "koed.bench.counterparts.vts": May(third="websockets"),
+    "koed.offline": May(ANYTHING, "numpy zmq"),
+    "koed.cli": May(ANYTHING),
     "koed.bench": May(ANYTHING, "numpy yaml zmq matplotlib"),
+    "koed.bench.counterparts.vts": May(third="websockets"),
     "koed.bench.engine": May("koed.bench koed.engine koed.config koed.errors", NEURAL),
 }  # fmt: skip
 
@@ -206,12 +186,22 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports_of(path: Path) -> Iterator[tuple[int, str]]:
-    """``(line, name)`` of every import, those inside functions and by `import_module` included.
+@functools.cache
+def imports_of(path: Path, typing: bool = True) -> tuple[tuple[int, str], ...]:
+    """``(line, name)`` of every import, those inside functions and by `import_module` included, and
+    those for type checkers alone if ``typing``.
 
     ``from koed import config`` names ``koed.config`` where that is a module.
     """
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+    return tuple(_imports(path, typing))
+
+
+def _imports(path: Path, typing: bool) -> Iterator[tuple[int, str]]:
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    left_out = set() if typing else for_type_checkers(tree)
+    for node in ast.walk(tree):
+        if node in left_out:
+            continue
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -221,6 +211,17 @@ def imports_of(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, full if full in MODULES else str(node.module)
         elif isinstance(node, ast.Call) and imports_by_name(node):
             yield node.lineno, str(ast.literal_eval(node.args[0]))
+
+
+def for_type_checkers(tree: ast.Module) -> set[ast.AST]:
+    """What is below ``if TYPE_CHECKING``: no import of a program that runs."""
+    return {
+        node
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
+        for statement in branch.body
+        for node in ast.walk(statement)
+    }
 
 
 def imports_by_name(call: ast.Call) -> bool:
@@ -255,6 +256,34 @@ def test_import_table(module: str) -> None:
         if not fine:
             wrong.append(f"{MODULES[module].relative_to(REPOSITORY)}:{line}: {name}")
     assert not wrong, f"{module} (row {row}) may not import: " + ", ".join(wrong)
+
+
+PACKAGES = sorted({module.rpartition(".")[0] for module in MODULES if "." in module})
+
+
+def below_directly(package: str, module: str) -> str:
+    """``koed.engine.host.pool`` is in ``engine`` of ``koed``; empty = elsewhere."""
+    return module.removeprefix(package + ".").split(".")[0] if below(module, package) else ""
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_circle(package: str) -> None:
+    """Between the names directly below it."""
+    arrows: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        start = below_directly(package, module)
+        for _, name in imports_of(path, typing=False):
+            end = below_directly(package, name) if name in MODULES else ""
+            if module != package != name and start and end and start != end:
+                arrows.setdefault(start, set()).add(end)
+    try:
+        graphlib.TopologicalSorter(arrows).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"{package}: " + " <- ".join(error.args[1]))
+
+
+def test_koed_is_taken_in_at_a_glance() -> None:
+    assert len({below_directly("koed", module) for module in MODULES}) <= MOST_NAMES
 
 
 def test_import_table_has_no_row_too_many() -> None:

@@ -364,3 +364,12 @@ def _read_dataclass(cls: Any, value: Any) -> Any:
     if not isinstance(value, list) or len(value) != len(readers):
         raise LinkError(f"{cls.__name__} does not have the fields {value!r:.60}")
     return cls(*(read(v) for read, v in zip(readers, value, strict=True)))
+
+
+def differ(worker: str, worker_speaks: int, stage_speaks: int) -> str:
+    """Why the two cannot talk and what to do, in one line. ``worker``: where it is."""
+    return (
+        f"the worker {worker} speaks version {worker_speaks} of koed's engine wire, this stage "
+        f"version {stage_speaks}: update koed on the older of the two (pip install -U koed) and "
+        "start it again"
+    )

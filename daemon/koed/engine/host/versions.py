@@ -10,22 +10,13 @@ from koed.engine.host.worker_state import Failure
 _TOLD = re.compile(r"version (\d{1,9}) of (?:the|koed's) engine wire")
 
 
-def differ(worker: str, worker_speaks: int, stage_speaks: int) -> str:
-    """Why the two cannot talk and what to do, in one line. ``worker``: where it is."""
-    return (
-        f"the worker {worker} speaks version {worker_speaks} of koed's engine wire, this stage "
-        f"version {stage_speaks}: update koed on the older of the two (pip install -U koed) and "
-        "start it again"
-    )
-
-
 def refused(message: wire.Here | wire.Refused, where: str) -> Failure:
     """Why there is no talking to the worker ``where``. What a refusal says of versions becomes the
     same line with the cure, whatever words the koed over there had for it."""
     if isinstance(message, wire.Here):
-        text = differ(where, message.version, wire.VERSION)
+        text = wire.differ(where, message.version, wire.VERSION)
     elif told := _TOLD.search(message.message):
-        text = differ(where, int(told[1]), wire.VERSION)
+        text = wire.differ(where, int(told[1]), wire.VERSION)
     else:
         text = f"the worker {where} refuses: {message.message}"
     return Failure("worker_unreachable", text)

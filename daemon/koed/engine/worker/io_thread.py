@@ -20,7 +20,6 @@ import zmq
 from koed.auth.zap import Gate
 from koed.engine import wire
 from koed.engine.base import Capabilities
-from koed.engine.host import versions
 from koed.engine.wire import Message
 from koed.engine.worker.scheduler import Lanes
 
@@ -205,7 +204,7 @@ class Porter:
         now = time.monotonic()
         refusal = ""
         if hello.version != wire.VERSION:
-            refusal = versions.differ(f"at {os.uname().nodename}", wire.VERSION, hello.version)
+            refusal = wire.differ(f"at {os.uname().nodename}", wire.VERSION, hello.version)
         elif self._owner not in (b"", sender) and now - self._owner_heard < OWNER_S:
             refusal = "this worker serves another stage"
         if refusal:

@@ -258,7 +258,7 @@ def run(options: Options) -> int:
     )  # fmt: skip
     logging.getLogger().addHandler(_Forward(porter))
     logging.getLogger().setLevel(logging.INFO)
-    carrier = threading.Thread(target=_carry, args=(porter,), name="porter", daemon=True)
+    carrier = threading.Thread(target=_carry, args=(porter,), name="io_thread", daemon=True)
     carrier.start()
     try:
         return _synthesise(options, lanes, porter, pulse)
