@@ -15,7 +15,7 @@ from koed.bench.rig import Rig, rig
 from koed.integrations.obs.captures import DETOUR, LOOK_S, Captures
 from koed.integrations.obs.link import Link, Refused
 from tests.daemon.home import Home
-from tests.obs.follower import LOW, Follower
+from tests.integrations.obs.follower import LOW, Follower
 from tests.rigs import PulseServer, SoundServer, sound_server, wait_for
 
 READY = StateChanged(state="ready")

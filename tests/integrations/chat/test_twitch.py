@@ -20,7 +20,7 @@ from koe.chat.twitch import channel_of
 from koe.framing import WireError
 from koe.protocol import Chat, ChatDelete
 from koed.bench.rig import Rig, Watch, rig
-from tests.chat.irc_server import IrcServer, certificate, privmsg
+from tests.integrations.chat.irc_server import IrcServer, certificate, privmsg
 from tests.rigs import wait_for
 
 CAPTURES = (Path(__file__).parent / "captures.irc").read_text().splitlines()

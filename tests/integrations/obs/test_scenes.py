@@ -17,7 +17,7 @@ from koed.cli import main as cli
 from koed.integrations.obs.link import Link
 from koed.integrations.obs.session import Session
 from koed.integrations.obs.signals import OnAir, Signal
-from tests.obs.follower import HIGH, LOW, Follower
+from tests.integrations.obs.follower import HIGH, LOW, Follower
 from tests.rigs import wait_for
 
 RULES = {

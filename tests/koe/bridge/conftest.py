@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from koed.bench.rig import Rig, Watch, rig
-from tests.bridge.bouyomi import Bridge, bridge
+from tests.koe.bridge.bouyomi import Bridge, bridge
 
 TONE: dict[str, Any] = {"char_ms": 25, "amplitude": 0.25}
 VOICES = {"low": 400, "high": 1000}

@@ -20,7 +20,7 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from koed.bench.counterparts.obs import free_port
 from koed.bench.rig import Rig, Watch
-from tests.bridge.bouyomi import LIMIT_S, Bridge, bridge
+from tests.koe.bridge.bouyomi import LIMIT_S, Bridge, bridge
 from tests.rigs import wait_for
 
 HOSTILE = Path(__file__).with_name("hostile.html").read_text(encoding="utf-8")

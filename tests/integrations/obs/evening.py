@@ -1,6 +1,6 @@
 """An evening on air that can be judged afterwards: a real sound server with a live microphone and
 music, a real OBS that records, a daemon that is started again whenever it ended, somebody who says
-a line every other second, and a watcher of all events. What was heard is in `tests.obs.earshot`.
+a line every other second, and a watcher of all events. What was heard is in `earshot`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from koed.bench import evidence
 from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, Watch
 from koed.integrations.obs.link import Refused
-from tests.obs import earshot
-from tests.obs.earshot import PITCHES_HZ, Said
+from tests.integrations.obs import earshot
+from tests.integrations.obs.earshot import PITCHES_HZ, Said
 from tests.rigs import RATE_HZ, Recorder, SoundServer, Stalls, wait_for
 
 MICROPHONE, CAPTURE, SCENE, ELSEWHERE = "koed_mic", "koed voice", "Talk", "elsewhere"

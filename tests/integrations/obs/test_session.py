@@ -10,7 +10,7 @@ import pytest
 from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, rig
 from tests.daemon.hearing import seconds, voices
-from tests.obs.follower import HIGH, LOW, Follower, talking
+from tests.integrations.obs.follower import HIGH, LOW, Follower, talking
 from tests.rigs import wait_for
 
 pytestmark = pytest.mark.slow

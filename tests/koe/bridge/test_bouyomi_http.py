@@ -12,7 +12,7 @@ from koe.bridge.bouyomi.guard import admit
 from koe.bridge.bouyomi.http import MAX_BODY_BYTES, MAX_HEAD_BYTES
 from koe.link import Refused
 from koed.bench.rig import Rig, Watch
-from tests.bridge.bouyomi import (
+from tests.koe.bridge.bouyomi import (
     LIMIT_S,
     PYTHON_HEADERS,
     YUMIMINT_GET,
@@ -20,7 +20,7 @@ from tests.bridge.bouyomi import (
     bridge,
     drained,
 )
-from tests.bridge.conftest import ALLOWED
+from tests.koe.bridge.conftest import ALLOWED
 from tests.koe.fake_daemon import FakeDaemon, until
 
 ORIGIN = "Access-Control-Allow-Origin"

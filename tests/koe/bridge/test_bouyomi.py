@@ -16,8 +16,8 @@ import pytest
 from koe.bridge.bouyomi import wire
 from koe.bridge.door import MOST, PATIENCE_S
 from koed.bench.rig import Rig, Sound, Watch
-from tests.bridge.bouyomi import LIMIT_S, TCP_CLIENTS, Bridge, bridge, drained
 from tests.daemon.hearing import order, voices
+from tests.koe.bridge.bouyomi import LIMIT_S, TCP_CLIENTS, Bridge, bridge, drained
 from tests.rigs import wait_for
 
 PAUSE, RESUME, SKIP, CLEAR = b"\x10\0", b"\x20\0", b"\x30\0", b"\x40\0"

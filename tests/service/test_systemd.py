@@ -15,9 +15,9 @@ from types import ModuleType
 
 import pytest
 
-from tests import systemd_rig
+from tests.service import systemd_rig
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 ODD_NAME = "100% odd $HOME #; ü"
 """Everything that a unit file could misread in a path."""
 

@@ -32,9 +32,9 @@ from koed.bench import evidence
 from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.evidence import RATE_HZ, Sound
 from koed.bench.rig import rig
-from tests.obs import earshot
-from tests.obs.earshot import PITCHES_HZ, Ear, Said, Span
-from tests.obs.evening import (
+from tests.integrations.obs import earshot
+from tests.integrations.obs.earshot import PITCHES_HZ, Ear, Said, Span
+from tests.integrations.obs.evening import (
     MUSIC_HZ,
     PROFILES,
     STREET_HZ,

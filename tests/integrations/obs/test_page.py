@@ -9,7 +9,7 @@ import pytest
 
 from koed.config.daemon import load
 
-PAGE = Path(__file__).parents[2] / "docs" / "obs.md"
+PAGE = Path(__file__).parents[3] / "docs" / "obs.md"
 EXAMPLES = re.findall(r"^( *)```yaml\n(.*?)^ *```", PAGE.read_text(), re.M | re.S)
 
 
