@@ -166,7 +166,6 @@ TABLE = {
     "koed.offline": May(ANYTHING, "numpy zmq"),
     "koed.cli": May(ANYTHING),
     "koed.bench": May(ANYTHING, "numpy yaml zmq matplotlib"),
-    "koed.bench.counterparts.vts": May(third="websockets"),
     "koed.bench.engine": May("koed.bench koed.engine koed.config koed.errors", NEURAL),
 }  # fmt: skip
 
@@ -317,6 +316,7 @@ ALL = ("daemon", "embedded", "metrics", "obs", "demo", "gpt-sovits")
         ("clients/koe", ("bridges", "hotkeys")),
         ("daemon/koed", (*ALL, "bridges", "g2pw")),
         ("tests", (*ALL, "bridges", "hotkeys", "dev")),
+        ("tools", (*ALL, "bridges", "hotkeys", "dev")),
         ("scripts", ()),
     ],
 )
@@ -326,7 +326,7 @@ def test_imported_libraries_are_declared(folder: str, extras: tuple[str, ...]) -
     allowed = declared(*extras) | {"torchaudio"}
     wrong = []
     for path in sorted((REPOSITORY / folder).rglob("*.py")):
-        siblings = {p.stem for p in path.parent.iterdir()} | {"koe", "koed", "tests"}
+        siblings = {p.stem for p in path.parent.iterdir()} | {"koe", "koed", "tests", "tools"}
         for line, name in imports_of(path):
             root = name.split(".")[0]
             if root in sys.stdlib_module_names or root in siblings:

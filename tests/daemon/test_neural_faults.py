@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from koed.bench.engine import tiny
-from koed.bench.memory import SAID, V2, reference
 from koed.bench.rig import Rig, Watch, rig
 from koed.playback import handover
 from tests.daemon import witness
 from tests.daemon.conftest import tone
 from tests.daemon.witness import say
+from tools.memory import SAID, V2, reference
 
 PATCH = Path(__file__).parent / "patched"
 LINE = "this one is long enough to be made in several pieces and nothing of it may be lost today"

@@ -20,9 +20,9 @@ from koe.bridge.vts.face import MOUTH, REPEAT_S, Face
 from koe.bridge.vts.token import Tokens
 from koe.link import Refused
 from koe.protocol import Mouth
-from koed.bench.counterparts.vts import Studio
 from koed.bench.rig import Rig, rig
 from tests import rigs
+from tools.counterparts.vts import Studio
 
 wait_for = functools.partial(rigs.wait_for, timeout_s=40.0)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from koed.bench import air, measures, memory
+from koed.bench import checkout, measures
 from koed.config import daemon as config
 from koed.engine import registry
 from koed.errors import KoedError
@@ -51,7 +51,8 @@ TARGETS: tuple[Row, ...] = (
 )
 
 
-AIR = {f"air_{part}": part for part in air.PARTS}
+AIR_PARTS = ("scene", "caption", "mouth", "keys", "policy", "bouyomi")
+AIR = {f"air_{part}": part for part in AIR_PARTS}
 """Single parts of ``air``."""
 BY_NAME = ("engine", "memory", "air", "words", *AIR)
 """Not part of a run of everything: these need an extra or other programs, and minutes."""
@@ -72,10 +73,10 @@ def _measures(
         "soak": lambda: measures.soak(soak_s),
         "idle": lambda: measures.idle(shipped),
         "engine": lambda: _neural(profile),
-        "memory": lambda: memory.run(utterances),
-        "air": air.measure,
-        **{name: functools.partial(air.measure, parts=(part,)) for name, part in AIR.items()},
-        "words": _words,
+        "memory": lambda: checkout.measure("memory", str(utterances)),
+        "air": lambda: checkout.measure("air"),
+        **{name: functools.partial(checkout.measure, "air", part) for name, part in AIR.items()},
+        "words": lambda: checkout.measure("words"),
     }
 
 
@@ -90,12 +91,6 @@ def _neural(profile: Path | None) -> dict[str, Any]:
             "install koed with the extra gpt-sovits",
         ) from error
     return bench.run(profile)
-
-
-def _words() -> dict[str, Any]:
-    from koed.bench import words
-
-    return words.measure()
 
 
 def run(

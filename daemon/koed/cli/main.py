@@ -147,14 +147,11 @@ def rehearse(args: argparse.Namespace) -> int:
 
 def proof(args: argparse.Namespace) -> int:
     """Let a real OBS record koed, and find voices and captions in what it recorded."""
+    from koed.bench import checkout
+
     if args.pictures:
-        from koed.bench import pictures
-
-        pictures.make(args.pictures)
-        return 0
-    from koed.bench import proof as show
-
-    return show.command(Path(args.out))
+        return checkout.run("pictures", str(args.pictures.resolve()))
+    return checkout.run("proof", str(Path(args.out).resolve()))
 
 
 def keys(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from koed.bench import main, memory
+from koed.bench import main
 from koed.bench.engine import main as bench
 from koed.bench.engine import parts
 from koed.bench.engine import targets as bench_targets
@@ -24,6 +24,7 @@ from koed.engine.gpt_sovits import threads
 from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
 from koed.engine.gpt_sovits.model.t2s import Dims
+from tools import memory
 
 CPU = torch.device("cpu")
 

@@ -18,11 +18,11 @@ from koed.engine.gpt_sovits.decoding.vocoder_graphs import WindowGraphs
 from koed.engine.gpt_sovits.model.sovits import SAMPLE_RATE_HZ, SoundModel
 from koed.engine.gpt_sovits.model.style_encoder import Style
 from koed.engine.gpt_sovits.model.text_encoder import Encoded
-from koed.engine.gpt_sovits.seams import measure, streamed
 from koed.engine.gpt_sovits.streaming import ATTEMPTS, Codes, Pace, Speech
 from koed.engine.gpt_sovits.trim import MARGIN_S, Trimmer
 from koed.errors import EngineError
 from tests.engine.gpt_sovits.small import given, said, script, sound_model, style_of
+from tools.seams import measure, streamed
 
 CODES = said(40)
 

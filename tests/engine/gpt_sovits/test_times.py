@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from koed.bench import words as bench
 from koed.engine.gpt_sovits.timing import alignment, durations
 from koed.engine.gpt_sovits.timing.schedule import Times, score
+from tools import words as bench
 
 LENGTHS = np.array([1.0, 2.0, 0.5, 1.0, 3.0, 0.0, 1.0, 0.5, 2.0, 1.0, 1.5, 0.5, 1.0, 2.0, 1.0])
 """Of fifteen phones, 18 in all."""

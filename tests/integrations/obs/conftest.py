@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from koed.bench.counterparts.obs import ObsStudio
+from tools.counterparts.obs import ObsStudio
 
 
 @pytest.fixture(scope="session")

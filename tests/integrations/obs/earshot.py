@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from koed.bench.evidence import RATE_HZ, Sound
+from tools.evidence import RATE_HZ, Sound
 
 PITCHES_HZ = [
     48000 / samples

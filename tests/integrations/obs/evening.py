@@ -19,13 +19,13 @@ from typing import Any
 
 from koe.client import Client, WireError
 from koe.protocol import Event
-from koed.bench import evidence
-from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, Watch
 from koed.integrations.obs.link import Refused
 from tests.integrations.obs import earshot
 from tests.integrations.obs.earshot import PITCHES_HZ, Said
 from tests.rigs import RATE_HZ, Recorder, SoundServer, Stalls, wait_for
+from tools import evidence
+from tools.counterparts.obs import ObsStudio
 
 MICROPHONE, CAPTURE, SCENE, ELSEWHERE = "koed_mic", "koed voice", "Talk", "elsewhere"
 STREET_HZ, MUSIC_HZ = 2600.0, 3400.0

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from koe.protocol import DeviceBack, DeviceLost, Event, ObsDown, ObsHears, StateChanged, Trouble
-from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, rig
 from koed.integrations.obs.captures import DETOUR, LOOK_S, Captures
 from koed.integrations.obs.link import Link, Refused
 from tests.daemon.home import Home
 from tests.integrations.obs.follower import LOW, Follower
 from tests.rigs import PulseServer, SoundServer, sound_server, wait_for
+from tools.counterparts.obs import ObsStudio
 
 READY = StateChanged(state="ready")
 BACK = DeviceBack(output="main", device="x")

@@ -28,9 +28,6 @@ from koe.protocol import (
     UtteranceQueued,
     UtteranceStarted,
 )
-from koed.bench import evidence
-from koed.bench.counterparts.obs import ObsStudio
-from koed.bench.evidence import RATE_HZ, Sound
 from koed.bench.rig import rig
 from tests.integrations.obs import earshot
 from tests.integrations.obs.earshot import PITCHES_HZ, Ear, Said, Span
@@ -44,6 +41,9 @@ from tests.integrations.obs.evening import (
     Studio,
 )
 from tests.rigs import PulseServer
+from tools import evidence
+from tools.counterparts.obs import ObsStudio
+from tools.evidence import RATE_HZ, Sound
 
 MINUTES = float(os.environ.get("KOED_EVENING_MINUTES", "1.5"))
 ROUNDS = max(1, round(MINUTES / 6))

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from koed.bench.counterparts.obs import ObsStudio, free_port
 from koed.errors import KoedError
 from koed.integrations.obs.link import EVENTS, METERS, Link, Refused
 from koed.integrations.obs.password import from_obs
 from tests.rigs import wait_for
+from tools.counterparts.obs import ObsStudio, free_port
 
 PATIENCE_S = 40.0
 

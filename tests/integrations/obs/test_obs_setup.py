@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from koed.bench.counterparts.obs import ObsStudio
 from koed.cli import main as cli
 from koed.config.obs_looks import CaptionConfig, SetupConfig
 from koed.integrations.obs import setup
 from koed.integrations.obs.link import Link
 from koed.integrations.obs.setup import Source, Studio
+from tools.counterparts.obs import ObsStudio
 
 KINDS = ("image_source", "pulse_input_capture", "text_ft2_source_v2")
 DESKTOP = Source("Desktop Audio", "pulse_output_capture", device="default")

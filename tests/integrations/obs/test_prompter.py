@@ -10,13 +10,13 @@ import pytest
 from test_captions import finished, hear, started, words
 
 from koe.protocol import UtteranceSkipped, VoiceChanged
-from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, rig
 from koed.config.obs_looks import CaptionConfig, LookConfig
 from koed.integrations.obs.figures import Figures
 from koed.integrations.obs.link import Link
 from koed.integrations.obs.prompter import Board, colour_settings
 from tests.rigs import wait_for
+from tools.counterparts.obs import ObsStudio
 
 CAPTION, HEAD, SLOW_HEAD = "koed caption", "low's head", "high's head"
 WIDTH = 20

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koed.bench import evidence, proof
+from tools import evidence, proof
 
 
 @pytest.mark.slow

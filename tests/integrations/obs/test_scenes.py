@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from koe.client import Refused
-from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, rig
 from koed.cli import main as cli
 from koed.integrations.obs.link import Link
@@ -19,6 +18,7 @@ from koed.integrations.obs.session import Session
 from koed.integrations.obs.signals import OnAir, Signal
 from tests.integrations.obs.follower import HIGH, LOW, Follower
 from tests.rigs import wait_for
+from tools.counterparts.obs import ObsStudio
 
 RULES = {
     "Talk": {"voice": "low"},

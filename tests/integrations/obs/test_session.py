@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import Rig, rig
 from tests.daemon.hearing import seconds, voices
 from tests.integrations.obs.follower import HIGH, LOW, Follower, talking
 from tests.rigs import wait_for
+from tools.counterparts.obs import ObsStudio
 
 pytestmark = pytest.mark.slow
 

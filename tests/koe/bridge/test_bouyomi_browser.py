@@ -18,10 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
-from koed.bench.counterparts.obs import free_port
 from koed.bench.rig import Rig, Watch
 from tests.koe.bridge.bouyomi import LIMIT_S, Bridge, bridge
 from tests.rigs import wait_for
+from tools.counterparts.obs import free_port
 
 HOSTILE = Path(__file__).with_name("hostile.html").read_text(encoding="utf-8")
 REBOUND = "rebound.example"

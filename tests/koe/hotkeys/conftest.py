@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from koed.bench.counterparts.xserver import XServer
 from tests.rigs import pulse as pulse
+from tools.counterparts.xserver import XServer
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ import xcffib.xproto
 import yaml
 
 from koe.hotkeys.keynames import keysym
-from koed.bench.counterparts.xserver import XServer
 from koed.bench.rig import Rig, Watch, rig
 from tests.daemon import hearing
 from tests.rigs import wait_for
+from tools.counterparts.xserver import XServer
 
 LONG = " ".join(["a line that goes on for quite a while unless somebody ends it"] * 12)
 """18 seconds: it is always ended, however late."""

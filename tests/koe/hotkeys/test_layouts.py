@@ -17,8 +17,8 @@ import yaml
 from koe.hotkeys.bindings import Action, Binding, combo
 from koe.hotkeys.keynames import keysym
 from koe.hotkeys.x11 import Keyboard, Unusable
-from koed.bench.counterparts.xserver import XServer
 from tests.rigs import wait_for
+from tools.counterparts.xserver import XServer
 
 PATIENCE_S = 40.0
 

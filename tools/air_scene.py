@@ -10,10 +10,10 @@ import threading
 import time
 from typing import Any
 
-from koed.bench.counterparts.obs import ObsStudio
 from koed.bench.rig import TONES, Rig, rig
 from koed.errors import KoedError
 from koed.integrations.obs.link import Link
+from tools.counterparts.obs import ObsStudio
 
 SCENES = {"Talk": "tone-a", "Game": "tone-b"}
 BETWEEN_S = 0.7

@@ -10,11 +10,11 @@ import threading
 import time
 from typing import Any
 
-from koed.bench.counterparts.obs import ObsStudio
-from koed.bench.counterparts.pulse import Ear, PulseServer
 from koed.bench.rig import Rig, rig
 from koed.errors import KoedError
 from koed.integrations.obs.link import Link
+from tools.counterparts.obs import ObsStudio
+from tools.counterparts.pulse import Ear, PulseServer
 
 CHAR_MS = 40.0
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

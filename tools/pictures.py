@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from koed.bench import proof
-from koed.bench.counterparts.obs import ObsStudio
-from koed.bench.counterparts.pulse import PulseServer
 from koed.bench.rig import rig
 from koed.errors import KoedError
 from koed.integrations.obs.link import Link
+from tools import proof
+from tools.counterparts.obs import ObsStudio
+from tools.counterparts.pulse import PulseServer
 
 MAX_BYTES = 150_000
 COLOURS = 64

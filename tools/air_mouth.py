@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from koed.bench.counterparts.pulse import Ear, PulseServer
-from koed.bench.counterparts.vts import Studio
 from koed.bench.rig import Rig, rig
 from koed.errors import KoedError
+from tools.counterparts.pulse import Ear, PulseServer
+from tools.counterparts.vts import Studio
 
 TONE = {"engine": "tone", "lang": "en",
         "settings": {"hz": 400, "char_ms": 60, "amplitude": 0.25, "mouths": "none"}}  # fmt: skip

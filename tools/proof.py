@@ -2,7 +2,7 @@
 
 Real PulseAudio, real OBS, a daemon in a process of its own. koed sets itself up in OBS; the scene
 is changed while it speaks, and with it the voice; OBS records. Nothing is asked of koed about the
-outcome: it is looked for in the file that OBS wrote (see `koed.bench.evidence`). Then OBS is killed
+outcome: it is looked for in the file that OBS wrote (see `tools.evidence`). Then OBS is killed
 and comes back.
 """
 
@@ -26,15 +26,15 @@ import yaml
 
 from koe.protocol import Levels
 from koed.audio.sinks import WavSink
-from koed.bench import evidence
-from koed.bench.counterparts.obs import ObsStudio
-from koed.bench.counterparts.pulse import PulseServer
 from koed.bench.rig import Rig, Watch, rig
 from koed.config import daemon as configuration
 from koed.errors import KoedError
 from koed.integrations.obs.link import EVENTS, METERS, Link
 from koed.offline import OUTPUT, Renderer
 from koed.playback.queue import Line
+from tools import evidence
+from tools.counterparts.obs import ObsStudio
+from tools.counterparts.pulse import PulseServer
 
 FIRST = ("Hana", "hana", "Good evening, and welcome to the show.")
 SECOND = ("Ken", "ken", "Thank you. Now I am the one who speaks.")

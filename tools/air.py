@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-PARTS = ("scene", "caption", "mouth", "keys", "policy", "bouyomi")
+from koed.bench.main import AIR_PARTS
+
 SAMPLES = 60
 
 
-def measure(n: int = SAMPLES, parts: tuple[str, ...] = PARTS) -> dict[str, Any]:
+def measure(n: int = SAMPLES, parts: tuple[str, ...] = AIR_PARTS) -> dict[str, Any]:
     """``{name: {p50, p99, n}}`` in milliseconds, and plain numbers as they are.
 
     Of a signed difference (a caption may come early) the percentiles are those of its size, and
@@ -27,7 +28,7 @@ def measure(n: int = SAMPLES, parts: tuple[str, ...] = PARTS) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for part in parts:
         print(f"  {part} ...", file=sys.stderr, flush=True)
-        module = importlib.import_module(f"koed.bench.air_{part}")
+        module = importlib.import_module(f"tools.air_{part}")
         for name, found in module.measure(n).items():
             results[name] = summary(found) if isinstance(found, list) else found
     return results

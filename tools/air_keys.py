@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from koed.bench.counterparts.pulse import Ear, PulseServer
-from koed.bench.counterparts.xserver import XServer
 from koed.bench.rig import Rig, rig
 from koed.errors import KoedError
+from tools.counterparts.pulse import Ear, PulseServer
+from tools.counterparts.xserver import XServer
 
 SLOW = {"engine": "tone", "lang": "en",
         "settings": {"hz": 400, "char_ms": 30, "amplitude": 0.25, "delay_ms": 1000}}  # fmt: skip
