@@ -10,13 +10,15 @@ import pytest
 
 from tests.daemon import witness
 from tests.daemon.conftest import tone
-from tests.daemon.heart import CHAR_S, FRESH_HZ, SLACK_S, Air, Lender, words_heard
+from tests.daemon.heart import CHAR_S, FRESH_HZ, LINE, SLACK_S, Air, Lender, words_heard
 
 pytestmark = pytest.mark.slow
 
-LINE = "this line is long enough to sound for a while as the voice is changed in it"
 ANSWER = "and this is the answer"
 SPEECH = "here is a line that is long enough to sound for a while as the voice is changed"
+
+SLOW = {"chunk_ms": 100, "chunk_delay_ms": 300}
+"""Makes sound three times slower than it is heard."""
 
 PROFILES: dict[str, dict[str, Any]] = {
     "low": tone(400, char_ms=10),
@@ -27,8 +29,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     "fresh": tone(int(FRESH_HZ), char_ms=10),
     # Fail in what is said anew after a change: before its first sound, after it, for good or once.
     "brittle-0": tone(600, char_ms=10, fail_on="voice is"),
-    "brittle-1": tone(600, char_ms=10, fail_on="is", trouble_at_chunk=1, chunk_delay_ms=300),
-    "brittle-once": tone(600, char_ms=10, fail_on="line", trouble_at_chunk=1, chunk_delay_ms=300),
+    "brittle-1": tone(600, char_ms=10, fail_on="is", trouble_at_chunk=1, **SLOW),
+    "brittle-once": tone(600, char_ms=10, fail_on="line", trouble_at_chunk=1, **SLOW),
     "brittle-late": tone(600, char_ms=10, fail_on="is", trouble_at_chunk=1, delay_ms=500),
     "brittle-late-once": tone(600, char_ms=10, fail_on="line", trouble_at_chunk=1, delay_ms=500),
     "human": {"engine": "embedded", "lang": "en", "settings": {"voice": "slt", "rate": 2.0}},
@@ -39,6 +41,7 @@ CONFIG: dict[str, Any] = {
     "queue": {"line_pause_s": 0.05},
     # A line is made at once, however slowly it is heard; and an engine may take its time to return.
     "engine": {"lookahead_s": 30.0, "failover_wait_s": 60.0},
+    "text": {"segment_chars": 400},  # behind its first words, a line is one piece
 }
 
 
@@ -58,7 +61,7 @@ def air(lender: Lender) -> Iterator[Air]:
 def short_lender() -> Iterator[Lender]:
     """What it says is made just before it is heard."""
     engine = CONFIG["engine"] | {"lookahead_s": 0.2}
-    text = {"first_segment_chars": 120}  # a line is one piece, and not yet whole
+    text = CONFIG["text"] | {"first_segment_chars": 400}  # it is one piece, and not yet whole
     lending = Lender(CONFIG | {"engine": engine, "text": text}, PROFILES)
     yield lending
     lending.close()

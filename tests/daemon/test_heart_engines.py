@@ -16,6 +16,7 @@ from tests.daemon.witness import outcome, say
 pytestmark = pytest.mark.slow
 
 LINE = "this line is long enough to sound for a while as an engine ends beside it"
+OWN = "this is a line that lasts until its voice was changed and that will be heard to its end"
 OUTPUTS = {"main": {}, "side": {"sink": "koed_side", "microphone": "koed_side_mic"}}
 CONFIG: dict[str, Any] = {
     "voice": "low",
@@ -49,7 +50,7 @@ def test_a_line_goes_on_in_its_old_voice_if_the_new_one_hangs() -> None:
     with rig(CONFIG, PROFILES) as daemon:
         daemon.wait_ready()
         watch = witness.watch(daemon)
-        said = say(daemon, "this is a line that will be heard to its end", voice="human")
+        said = say(daemon, OWN, voice="human")
         watch.wait("utterance.progress", said)
         daemon.client.set_voice("hangs", "now")
         event: Any = watch.wait("engine.fallback", said)

@@ -9,12 +9,19 @@ from typing import Any
 import pytest
 
 from tests.daemon.conftest import tone
-from tests.daemon.heart import CHAR_S, FRESH_HZ, SLACK_S, Air, Lender, words_heard
+from tests.daemon.heart import (
+    CHAR_S,
+    ENDLESS,
+    FRESH_HZ,
+    LINE,
+    SLACK_S,
+    Air,
+    Lender,
+    words_heard,
+)
 
 pytestmark = pytest.mark.slow
 
-LINE = "this line is long enough to sound for a while as the voice is changed in it"
-VERY_LONG = " ".join([LINE] * 5)
 ANSWER = "and this is the answer"
 ANSWER_IN_PIECES = "And this is the answer, in pieces. It has three of them. This is the third."
 
@@ -32,6 +39,7 @@ CONFIG: dict[str, Any] = {
     "queue": {"line_pause_s": 0.05},
     # A line is made at once, however slowly it is heard; and an engine may take its time to return.
     "engine": {"lookahead_s": 30.0, "failover_wait_s": 60.0},
+    "text": {"segment_chars": 400},  # behind its first words, a line is one piece
 }
 
 
@@ -121,7 +129,7 @@ def pause_and_skip(air: Air, first: int) -> None:
 def change(air: Air, at_once: bool, voice: str = "third") -> tuple[int, int]:
     """A long line goes on in another voice, with one behind it; ``at_once``: what is done next
     comes before a sound of that voice."""
-    first, second = air.hold(VERY_LONG, "low"), air.say(ANSWER, voice="high")
+    first, second = air.hold(ENDLESS, "low"), air.say(ANSWER, voice="high")
     air.settle(0.2)  # the one behind is prepared
     air.client.resume()
     air.word(first, 3)

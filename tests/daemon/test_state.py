@@ -194,7 +194,13 @@ def test_it_ends_in_order_when_its_terminal_is_closed(home: Home) -> None:
     master, slave = pty.openpty()
     daemon = home.start(terminal=slave)
     os.close(slave)
-    assert b"koe say hello" in drain(master)
+    seen = bytearray()  # a terminal takes its time to show what was written to it
+
+    def says(words: bytes) -> bool:
+        seen.extend(drain(master))
+        return words in seen
+
+    wait_for(lambda: says(b"koe say hello"), what="what it says there")
     begin(home)
     os.close(master)
     assert daemon.process.wait(40) == 0

@@ -85,3 +85,20 @@ def test_what_has_events_of_its_own_is_not_told_again() -> None:
         watch.look([])
     assert [watch.look(audible.held("muted")) for _ in range(2)] == [[], []]
     assert [watch.look([]) for _ in range(2)] == [[], []]
+
+
+def test_what_is_so_again_after_what_has_events_of_its_own_is_no_news() -> None:
+    """An engine that starts again for more than a second, or a pause."""
+    watch = Watch("main")
+    for seen in ([NOBODY], audible.held("paused"), [NOBODY]):
+        assert [watch.look(seen) for _ in range(3)] == [[], [], []]
+    for _ in range(2):
+        watch.look([MUTED])
+    for _ in range(2):
+        watch.look(audible.held("paused"))
+    assert watch.look([]) == []
+    (told,) = watch.look([])
+    assert isinstance(told, StateChanged), "that it was muted had been told"
+    watch = Watch("main")
+    for seen in (audible.held("paused"), [NOBODY]):  # as it was left
+        assert [watch.look(seen) for _ in range(2)] == [[], []]

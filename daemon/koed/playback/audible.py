@@ -65,26 +65,25 @@ class Watch:
     """Of one output: tells when it begins to be heard and when it stops to be.
 
     A reason counts once it was found twice in a row: a device that is just being looked at, or a
-    mute of a third of a second of our own, is none.
+    mute of a third of a second of our own, is none. What is told elsewhere comes between: what is
+    so after it as it was before it is no news.
     """
 
     output: str
     _told: str | None = None
-    """Code of the first obstacle, as it was told last; None = nothing was told yet."""
+    """Code of the first obstacle that is told here, as it was last; None = nothing was yet."""
     _seen: str | None = None
 
     def look(self, obstacles: Iterable[KoedError]) -> list[Event]:
         first = next(iter(obstacles), None)
         code = first.code if first else ""
         before, self._seen = self._seen, code
-        if code != before or code == self._told:
+        if code != before or code == self._told or code.startswith(TOLD_ELSEWHERE):
             return []
         previous, self._told = self._told, code
-        if code.startswith(TOLD_ELSEWHERE) or (previous is None and code in AT_A_START):
+        if previous is None and (first is None or code in AT_A_START):
             return []
         if first is None:
-            if previous is None or previous.startswith(TOLD_ELSEWHERE):
-                return []
             return [StateChanged(state="audible", output=self.output)]
         message = f"what koed says on {self.output} is not heard: {first.message}"
         return [Trouble(code=first.code, message=message, hint=first.hint)]

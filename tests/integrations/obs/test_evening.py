@@ -40,7 +40,7 @@ from tests.integrations.obs.evening import (
     Koed,
     Studio,
 )
-from tests.rigs import PulseServer
+from tests.rigs import sound_server
 from tools import evidence
 from tools.counterparts.obs import ObsStudio
 from tools.evidence import RATE_HZ, Sound
@@ -81,7 +81,7 @@ def pcm_of(file: Path) -> Sound:
 def spend(folder: Path) -> Evening:
     """The evening; what it leaves, and its logs, are in ``folder``."""
     with (
-        PulseServer() as sound,
+        sound_server() as sound,
         contextlib.closing(Desktop(sound, folder)) as desktop,
         ObsStudio(sound.env) as obs,
     ):
