@@ -17,7 +17,7 @@ from torch import Tensor
 
 from koed.engine.gpt_sovits.model.sovits import SAMPLE_RATE_HZ, SoundModel
 from koed.engine.gpt_sovits.model.style_encoder import Style
-from koed.engine.gpt_sovits.streaming import Codes, Pace, Script, Speech
+from koed.engine.gpt_sovits.streaming import Codes, Pace, Speech, StreamPlan
 
 FFT, HOP, BANDS = 1024, 160, 80
 NEAR_S = 0.04
@@ -42,7 +42,11 @@ class Row:
 
 
 def measure(
-    model: SoundModel, codes: Sequence[int], style: Style, script: Script, lookaheads: Sequence[int]
+    model: SoundModel,
+    codes: Sequence[int],
+    style: Style,
+    script: StreamPlan,
+    lookaheads: Sequence[int],
 ) -> Iterator[Row]:
     """A row for each of ``lookaheads``; the utterance is ``codes``, and no model makes them."""
     whole, _ = streamed(model, codes, style, script, Pace(first=len(codes), lookahead=2))
@@ -53,7 +57,7 @@ def measure(
 
 
 def streamed(
-    model: SoundModel, codes: Sequence[int], style: Style, script: Script, pace: Pace
+    model: SoundModel, codes: Sequence[int], style: Style, script: StreamPlan, pace: Pace
 ) -> tuple[NDArray[np.float32], list[int]]:
     """The sound of given codes, and the samples at which its chunks are joined."""
     script = dataclasses.replace(script, pace=pace)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from koed.persistence import journal
-from koed.persistence.journal import BadJournal, Entry, Journal
+from koed.persistence.journal import BadJournal, Journal, Unfinished
 from koed.playback.queue import Line
 
 MACHINE = journal.machine() or "m"
@@ -39,7 +39,7 @@ class Book:
         for line in lines:
             self.journal.add(line, whole=True)
 
-    def read(self) -> list[Entry]:
+    def read(self) -> list[Unfinished]:
         return journal.read(self.journal.path.read_bytes(), MACHINE)
 
     def numbers(self) -> list[int]:
@@ -63,7 +63,7 @@ def test_what_waits_is_read_back_as_it_was(book: Book) -> None:
     book.add(line(1), rich, line(3))
     book.journal.drop(1)
     book.journal.begin(3, "")
-    assert book.read() == [Entry(rich), Entry(line(3), sounding=True)]
+    assert book.read() == [Unfinished(rich), Unfinished(line(3), sounding=True)]
     assert stat.S_IMODE(book.journal.path.stat().st_mode) == 0o600
     book.journal.forget()
     assert not book.journal.path.exists()
@@ -72,7 +72,7 @@ def test_what_waits_is_read_back_as_it_was(book: Book) -> None:
 def test_a_line_whose_text_comes_in_pieces_is_told_and_never_said(book: Book) -> None:
     book.journal.add(line(1, ""), whole=False)
     book.journal.begin(1, "as far as it")
-    assert book.read() == [Entry(line(1, "as far as it"), whole=False, sounding=True)]
+    assert book.read() == [Unfinished(line(1, "as far as it"), whole=False, sounding=True)]
 
 
 def test_lines_that_are_changed_where_they_wait(book: Book) -> None:
@@ -80,7 +80,7 @@ def test_lines_that_are_changed_where_they_wait(book: Book) -> None:
     book.add(*lines)
     lines[1] = line(2, "other words", voice="ken")
     book.journal.look(lines)
-    assert book.read() == [Entry(each) for each in lines]
+    assert book.read() == [Unfinished(each) for each in lines]
 
 
 def test_a_line_that_takes_the_place_of_another(book: Book) -> None:
@@ -115,7 +115,7 @@ def test_it_stays_small(book: Book) -> None:
     cut = [entry for entry in entries if not entry.whole]
     assert cut
     assert {len(entry.line.text) for entry in cut} == {journal.CUT_CHARS}
-    assert entries[-1] == Entry(line(1999, "y", author="a" * 200))  # there was nothing to cut
+    assert entries[-1] == Unfinished(line(1999, "y", author="a" * 200))  # there was nothing to cut
     assert not any(journal.restorable(entry, 91.0, 30.0) for entry in cut)
 
 
@@ -153,26 +153,26 @@ def test_a_disk_that_takes_nothing_is_told_once_and_tried_again(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("entry", "now", "back"),
     [
-        (Entry(line(1)), 120.0, True),
-        (Entry(line(1)), 120.1, False),
-        (Entry(line(1)), 89.0, False),  # younger than now: of another clock
-        (Entry(line(1, queued_at=float("nan"))), 100.0, False),
-        (Entry(line(1, expires_at=110.0)), 109.0, True),
-        (Entry(line(1, expires_at=110.0)), 110.0, False),
-        (Entry(line(1, priority="chatter")), 91.0, False),
-        (Entry(line(1, priority="urgent")), 91.0, True),
-        (Entry(line(1), sounding=True), 91.0, False),
-        (Entry(line(1), whole=False), 91.0, False),
+        (Unfinished(line(1)), 120.0, True),
+        (Unfinished(line(1)), 120.1, False),
+        (Unfinished(line(1)), 89.0, False),  # younger than now: of another clock
+        (Unfinished(line(1, queued_at=float("nan"))), 100.0, False),
+        (Unfinished(line(1, expires_at=110.0)), 109.0, True),
+        (Unfinished(line(1, expires_at=110.0)), 110.0, False),
+        (Unfinished(line(1, priority="chatter")), 91.0, False),
+        (Unfinished(line(1, priority="urgent")), 91.0, True),
+        (Unfinished(line(1), sounding=True), 91.0, False),
+        (Unfinished(line(1), whole=False), 91.0, False),
     ],
 )
-def test_what_may_come_back(entry: Entry, now: float, back: bool) -> None:
+def test_what_may_come_back(entry: Unfinished, now: float, back: bool) -> None:
     assert journal.restorable(entry, now, 30.0) is back
 
 
 def test_after_a_start_of_the_machine_no_line_is_young(book: Book) -> None:
     book.add(line(1))
     entries = journal.read(book.journal.path.read_bytes(), "another start")
-    assert entries == [Entry(line(1), whole=False)]
+    assert entries == [Unfinished(line(1), whole=False)]
 
 
 # --- hostile bytes ----------------------------------------------------------------------------
@@ -206,14 +206,14 @@ def test_a_damaged_end_loses_only_itself(book: Book, record: object) -> None:
     book.add(line(1))
     whole = book.journal.path.read_bytes()
     more = msgpack.packb(["-", 1])
-    assert journal.read(whole + msgpack.packb(record) + more, MACHINE) == [Entry(line(1))]
+    assert journal.read(whole + msgpack.packb(record) + more, MACHINE) == [Unfinished(line(1))]
     assert journal.read(whole + more, MACHINE) == []
 
 
 @given(st.binary(max_size=300), st.integers(0, 120))
 def test_no_bytes_do_harm(noise: bytes, at: int) -> None:
     head: bytes = msgpack.packb(["koed journal", 1, MACHINE])
-    whole = head + journal._added(Entry(line(1))) + journal._begun(1, "")
+    whole = head + journal._added(Unfinished(line(1))) + journal._begun(1, "")
     for data in (head + noise, whole[:at] + noise + whole[at + len(noise) :]):
         try:
             entries = journal.read(data, MACHINE)

@@ -11,7 +11,7 @@ import zmq
 
 from koe.chat import record
 from koe.chat.pipeline import Pipeline
-from koe.chat.sources import Pull, Source, StandardInput
+from koe.chat.sources import ChatSource, Pull, StandardInput
 from koe.framing import WireError
 from koe.link import require
 from koe.requests import Chat
@@ -45,7 +45,7 @@ class Reporter:
 
 def run(args: Namespace, place: dict[str, Any]) -> int:
     """Until the input ends (or Ctrl-C); 1 if a line was broken or could not be handed over."""
-    source: Source = Pull(args.pull, args.pull_keys) if args.pull else StandardInput()
+    source: ChatSource = Pull(args.pull, args.pull_keys) if args.pull else StandardInput()
     reporter = Reporter(getattr(args, "json", False))
     try:
         if isinstance(source, Pull):
@@ -58,7 +58,7 @@ def run(args: Namespace, place: dict[str, Any]) -> int:
     return REFUSED if reporter.failed else DONE
 
 
-def _pump(source: Source, pipeline: Pipeline, reporter: Reporter, args: Namespace) -> None:
+def _pump(source: ChatSource, pipeline: Pipeline, reporter: Reporter, args: Namespace) -> None:
     number = 0
     waiting: list[bytes] | None = []
     while True:
@@ -78,7 +78,7 @@ def _pump(source: Source, pipeline: Pipeline, reporter: Reporter, args: Namespac
         reporter.tell(*answer)
 
 
-def _wait(pipeline: Pipeline, source: Source | None) -> None:
+def _wait(pipeline: Pipeline, source: ChatSource | None) -> None:
     """Until there is an answer, or (unless too much is under way) something to read."""
     poller = zmq.Poller()
     pipeline.watch(poller)
@@ -87,7 +87,7 @@ def _wait(pipeline: Pipeline, source: Source | None) -> None:
     poller.poll(None if pipeline.idle else 1000)
 
 
-def _readable(source: Source) -> bool:
+def _readable(source: ChatSource) -> bool:
     poller = zmq.Poller()
     poller.register(source.pollable, zmq.POLLIN)
     return bool(poller.poll(0))

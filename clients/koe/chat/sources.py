@@ -23,7 +23,7 @@ LOOPBACK = re.compile(r"tcp://(127(\.\d{1,3}){3}|localhost|\[::1\]):(\d{1,5}|\*)
 ELSEWHERE = re.compile(r"tcp://.+:(\d{1,5}|\*)")
 
 
-class Source(Protocol):
+class ChatSource(Protocol):
     @property
     def pollable(self) -> Any:
         """What a `zmq.Poller` can watch."""

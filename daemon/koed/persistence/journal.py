@@ -46,7 +46,7 @@ class BadJournal(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Unfinished:
     """A line that was not over."""
 
     line: Line
@@ -63,7 +63,7 @@ def machine() -> str:
         return ""
 
 
-def restorable(entry: Entry, now: float, restore_s: float) -> bool:
+def restorable(entry: Unfinished, now: float, restore_s: float) -> bool:
     """Whether it may be spoken after all: it waited, it is young, and it is no chatter."""
     line = entry.line
     return (
@@ -78,13 +78,13 @@ def restorable(entry: Entry, now: float, restore_s: float) -> bool:
 # --- reading ----------------------------------------------------------------------------------
 
 
-def read(data: bytes, this_machine: str) -> list[Entry]:
+def read(data: bytes, this_machine: str) -> list[Unfinished]:
     """What was not over, in the order of the queue; raises `BadJournal` for what is no journal. A
     damaged end loses only itself. Of another start of the machine nothing is ``whole``."""
     unpacker = msgpack.Unpacker(
         max_buffer_size=MAX_BYTES, max_array_len=20, max_map_len=0, max_ext_len=0, max_bin_len=0
     )
-    found: dict[int, Entry] = {}
+    found: dict[int, Unfinished] = {}
     try:
         unpacker.feed(data[:MAX_BYTES])
         name, version, where = unpacker.unpack()
@@ -102,14 +102,14 @@ def read(data: bytes, this_machine: str) -> list[Entry]:
     return list(found.values())
 
 
-def _apply(record: Any, found: dict[int, Entry]) -> None:
+def _apply(record: Any, found: dict[int, Unfinished]) -> None:
     match record:
         case ["+", int(number), bool(whole), *values]:
-            found[number] = Entry(_line(number, values), whole)
+            found[number] = Unfinished(_line(number, values), whole)
         case ["~", int(number), str(text)] if number in found:
             line = found[number].line
             line = dataclasses.replace(line, text=text or line.text)
-            found[number] = Entry(line, found[number].whole, sounding=True)
+            found[number] = Unfinished(line, found[number].whole, sounding=True)
         case ["-", int(number)]:
             found.pop(number, None)
         case _:
@@ -146,7 +146,7 @@ class Journal:
         self.path = path
         self._trouble = trouble
         self._clock = clock
-        self._known: dict[int, Entry] = {}
+        self._known: dict[int, Unfinished] = {}
         self._fd = -1
         self._size = 0
         self.stale = True
@@ -155,11 +155,11 @@ class Journal:
 
     def add(self, line: Line, whole: bool) -> None:
         """A line waits now; ``whole``: all its text is known."""
-        entry = Entry(line, whole)
+        entry = Unfinished(line, whole)
         self._known[line.utterance] = entry
         self._append(_added(entry))
 
-    def keep(self, entry: Entry) -> None:
+    def keep(self, entry: Unfinished) -> None:
         """One of an earlier start is not over; written with the next `look`."""
         self._known[entry.line.utterance] = entry
         self.stale = True
@@ -169,7 +169,7 @@ class Journal:
         entry = self._known.get(number)
         if entry is not None and not entry.sounding:
             line = dataclasses.replace(entry.line, text=text or entry.line.text)
-            self._known[number] = Entry(line, entry.whole, sounding=True)
+            self._known[number] = Unfinished(line, entry.whole, sounding=True)
             self._append(_begun(number, "" if entry.whole else text))
 
     def drop(self, number: int, reorder: bool = False) -> None:
@@ -181,7 +181,7 @@ class Journal:
     def look(self, waiting: Iterable[Line]) -> None:
         """What waits as it is now: lines may have been changed where they stand."""
         changed = False
-        order: dict[int, Entry] = {}
+        order: dict[int, Unfinished] = {}
         for line in waiting:
             entry = self._known.get(line.utterance)
             if entry is not None:
@@ -257,15 +257,15 @@ class Journal:
                 os.close(fd)
 
 
-def _cut(entry: Entry) -> Entry:
+def _cut(entry: Unfinished) -> Unfinished:
     """Enough of it to be told."""
     text = entry.line.text
     if len(text) <= CUT_CHARS:
         return entry
-    return Entry(dataclasses.replace(entry.line, text=text[:CUT_CHARS]), False, entry.sounding)
+    return Unfinished(dataclasses.replace(entry.line, text=text[:CUT_CHARS]), False, entry.sounding)
 
 
-def _added(entry: Entry) -> bytes:
+def _added(entry: Unfinished) -> bytes:
     line = entry.line
     values = [getattr(line, name) for name in FIELDS]
     return _pack(["+", line.utterance, entry.whole, *values])

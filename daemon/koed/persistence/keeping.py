@@ -28,7 +28,7 @@ from koed.config.daemon import Config
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.persistence import journal, state
-from koed.persistence.journal import Entry, Journal
+from koed.persistence.journal import Journal, Unfinished
 from koed.persistence.state import State
 from koed.playback.dispatch import Dispatch, VoiceBook
 from koed.playback.inputs import Submit
@@ -100,7 +100,7 @@ class Keeping:
         """The last one had come to its end: this is no start after a crash."""
         self._restored: list[Request] = []
         """The latches that were asked for at the start and hold still."""
-        self._lost: list[Entry] = []
+        self._lost: list[Unfinished] = []
         """To be told."""
         self._ignored: list[KoedError] = []
         """The same: files of the one before that could not be read."""
@@ -157,7 +157,7 @@ class Keeping:
         self._journal.look(())
         self._lost = [entry for entry in entries if not self._bring_back(entry)]
 
-    def _entries(self) -> list[Entry]:
+    def _entries(self) -> list[Unfinished]:
         """Under numbers of this start."""
         path = self._path.with_name(JOURNAL)
         try:
@@ -179,7 +179,7 @@ class Keeping:
         log.warning("%s", ignored)
         self._ignored.append(ignored)
 
-    def _bring_back(self, entry: Entry) -> bool:
+    def _bring_back(self, entry: Unfinished) -> bool:
         queue, line = self._config.queue, entry.line
         lineup = self._dispatch.player.lineup
         known = line.output in lineup.channels and line.voice in self._book.names()

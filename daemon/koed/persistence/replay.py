@@ -20,7 +20,7 @@ from koe.protocol import Event, Trouble
 from koed.errors import KoedError
 from koed.playback import effects, inputs
 from koed.playback.effects import Effect
-from koed.playback.recorder import BadRecording, Recorder, Recording, read
+from koed.playback.recorder import BadRecording, Recorder, StepRecording, read
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Keeper:
             log.info("what led to it: koed replay %s", path)
 
 
-def load(path: Path) -> Recording:
+def load(path: Path) -> StepRecording:
     """Raises `KoedError` ``bad_recording``."""
     try:
         with path.open("rb") as file:
@@ -102,7 +102,7 @@ def show(path: Path, as_json: bool) -> Iterator[str]:
         raise KoedError("bad_recording", f"{path}: {error}", HINT) from error
 
 
-def _show(recording: Recording, as_json: bool) -> Iterator[str]:
+def _show(recording: StepRecording, as_json: bool) -> Iterator[str]:
     if recording.standing and not as_json:
         yield f"left out, they stood on a lane already: lines {list(recording.standing)}"
     for moment, item, done in recording.replay():

@@ -168,7 +168,7 @@ def _head(player: Player) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Recording:
+class StepRecording:
     player: Player
     """As it was before the first step."""
     standing: tuple[int, ...]
@@ -185,7 +185,7 @@ class Recording:
             yield moment, item, done
 
 
-def read(data: bytes) -> Recording:
+def read(data: bytes) -> StepRecording:
     """Of what `Recorder.dump` gave; raises `BadRecording`."""
     unpacker = msgpack.Unpacker(max_buffer_size=4 * MAX_BYTES, strict_map_key=False)
     unpacker.feed(data[: 4 * MAX_BYTES])
@@ -198,7 +198,7 @@ def read(data: bytes) -> Recording:
             steps.append((_moment(*moment), value_of(item)))
             taken.extend(value_of(takes))
         player = _player(head, taken)
-        return Recording(player, tuple(head["standing"]), steps)
+        return StepRecording(player, tuple(head["standing"]), steps)
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
         raise BadRecording(f"empty, damaged or no recording of the player: {error!r}") from error
 

@@ -59,7 +59,7 @@ class Wish:
 
 
 @dataclass
-class Report:
+class Enrolment:
     """What was done."""
 
     profile: Path
@@ -96,7 +96,7 @@ def run(loaded: config.Config, args: argparse.Namespace) -> int:
     return 0
 
 
-def enroll(wish: Wish, folder: Path, cache: Path) -> Report:
+def enroll(wish: Wish, folder: Path, cache: Path) -> Enrolment:
     """Make the profile ``wish.name`` in ``folder``. Raises `KoedError`: then nothing was made."""
     target = folder / f"{wish.name}.yaml"
     check_name(target)
@@ -117,7 +117,7 @@ def enroll(wish: Wish, folder: Path, cache: Path) -> Report:
         taken, start_s=taken.start_s + offset_s, end_s=taken.end_s + offset_s
     )
     recording = cut(whole, taken.start_s, taken.end_s)
-    report = Report(target, taken, whole.duration_s, taken.text, quality.examine(recording))
+    report = Enrolment(target, taken, whole.duration_s, taken.text, quality.examine(recording))
     report.remarks += quality.check_clip(recording) + _remarks(wish, taken)
     with _staging(folder) as stage:
         draft = stage / target.name
@@ -199,7 +199,7 @@ def _staging(folder: Path) -> Iterator[Path]:
         ) from error
 
 
-def _prepare(wish: Wish, draft: Path, cache: Path, report: Report) -> None:
+def _prepare(wish: Wish, draft: Path, cache: Path, report: Enrolment) -> None:
     """Compile the voice now: what is wrong with transcript or language shows here."""
     wanted = spec(load_profile(draft))
     if not wish.prepare:
@@ -230,7 +230,7 @@ def _publish(draft: Path, target: Path, force: bool) -> None:
 # --- what the user gets to see ---------------------------------------------------------------
 
 
-def _told(report: Report) -> str:
+def _told(report: Enrolment) -> str:
     marks = {"good": "", "poor": "  <- could be better", "unfit": "  <- unfit"}
     lines = [f"{'what':10} {'measured':>22} {'good is':>12}"]
     lines += [
@@ -248,7 +248,7 @@ def _told(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _show(whole: Recording, report: Report) -> None:
+def _show(whole: Recording, report: Enrolment) -> None:
     """Draw `NAME.png`, or remark why there is none."""
     path = report.profile.with_suffix(".png")
     try:
@@ -261,7 +261,7 @@ def _show(whole: Recording, report: Report) -> None:
         report.picture = path
 
 
-def _picture(path: Path, whole: Recording, report: Report) -> None:
+def _picture(path: Path, whole: Recording, report: Enrolment) -> None:
     """Waveform and spectrogram of the recording, what was left out in grey."""
     import matplotlib as mpl
     import numpy as np

@@ -16,7 +16,7 @@ from koed.bench.engine import tiny
 from koed.engine.base import Shape
 from koed.engine.gpt_sovits.model.sovits import SoundModel
 from koed.engine.gpt_sovits.model.style_encoder import Style
-from koed.engine.gpt_sovits.streaming import Codes, Pace, Script
+from koed.engine.gpt_sovits.streaming import Codes, Pace, StreamPlan
 from koed.engine.gpt_sovits.timing.schedule import score
 
 SHAPES: tuple[Shape, ...] = ("a", "closed", "o", "rest", "i")
@@ -59,13 +59,13 @@ def said(count: int, seed: int = 3) -> list[int]:
     return torch.randint(0, 1024, (count,), generator=draw).tolist()
 
 
-def script(pace: Pace | None = None, speed: float = 1.0, phones: int = 20) -> Script:
+def script(pace: Pace | None = None, speed: float = 1.0, phones: int = 20) -> StreamPlan:
     """Words of five phones each, with a shape in the middle of each."""
     ids = torch.arange(phones) + 10
     words = tuple((n, n + 4, float(n)) for n in range(0, phones, 5))
     shapes = tuple((shape, n + 2.0) for n, shape in zip(range(0, phones, 5), SHAPES, strict=False))
     beats = score(words, shapes, np.ones(phones), 0.08 / speed)
-    return Script(ids, beats, seed=11, speed=speed, pace=pace or Pace())
+    return StreamPlan(ids, beats, seed=11, speed=speed, pace=pace or Pace())
 
 
 def given(codes: list[int]) -> Codes:

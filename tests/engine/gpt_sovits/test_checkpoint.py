@@ -79,7 +79,7 @@ def code_of(act: Callable[[], Any]) -> str:
         ),
         (shared_keys.Hubert(), 211, 94_371_712, "4e09341cd63cd8d4"),
         (shared_keys.Bert(), 389, 324_472_832, "cf3926d7fb94c06a"),
-        (shared_keys.Speaker(), 1001, 53_588_221, "36e85c77ff5cc2b8"),
+        (shared_keys.SpeakerKeys(), 1001, 53_588_221, "36e85c77ff5cc2b8"),
     ],
 )
 def test_tables_are_those_of_the_official_files(

@@ -42,7 +42,7 @@ def server(tree: dict[str, bytes]) -> Iterator[Hub]:
 def large(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A speaker network of 30 MB: the library hands data on in pieces of ten."""
     path = tmp_path_factory.mktemp("large") / "x"
-    tiny.save(path, tiny.weights(shared_keys.Speaker(20).shapes()))
+    tiny.save(path, tiny.weights(shared_keys.SpeakerKeys(20).shapes()))
     return path.read_bytes()
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from koe.client import Client, WireError
 from koe.protocol import Event
 from koed.bench.rig import Rig, Watch
-from koed.integrations.obs.link import Refused
+from koed.integrations.obs.link import ObsRefused
 from tests.integrations.obs import earshot
 from tests.integrations.obs.earshot import PITCHES_HZ, Said
 from tests.rigs import RATE_HZ, Recorder, SoundServer, Stalls, wait_for
@@ -227,7 +227,7 @@ class Studio:
         wait_for(lambda: self._is_at(name), what=f"the collection is {name}")
 
     def _is_at(self, name: str) -> bool:
-        with contextlib.suppress(Refused):  # it is still changing
+        with contextlib.suppress(ObsRefused):  # it is still changing
             told = self.link.call("GetSceneCollectionList")["currentSceneCollectionName"]
             if told == name:
                 return True

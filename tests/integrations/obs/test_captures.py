@@ -12,7 +12,7 @@ import pytest
 from koe.protocol import DeviceBack, DeviceLost, Event, ObsDown, ObsHears, StateChanged, Trouble
 from koed.bench.rig import Rig, rig
 from koed.integrations.obs.captures import DETOUR, LOOK_S, Captures
-from koed.integrations.obs.link import Link, Refused
+from koed.integrations.obs.link import Link, ObsRefused
 from tests.daemon.home import Home
 from tests.integrations.obs.follower import LOW, Follower
 from tests.rigs import PulseServer, SoundServer, sound_server, wait_for
@@ -54,7 +54,7 @@ class Obs:
             return {"inputs": [{"inputName": n, "inputKind": k} for n, k in kinds.items()]}
         name = data["inputName"]
         if name not in self.devices:
-            raise Refused(request, 600, "")
+            raise ObsRefused(request, 600, "")
         if request == "GetInputPropertiesListPropertyItems":
             assert data["propertyName"] == "device_id"
             return {"propertyItems": [{"itemValue": device} for device in self.listed]}
@@ -236,7 +236,7 @@ def other_collection_and_back(link: Link) -> None:
 
 
 def _switched(link: Link, collection: str) -> bool:
-    with contextlib.suppress(Refused):  # it is still changing
+    with contextlib.suppress(ObsRefused):  # it is still changing
         told = link.call("GetSceneCollectionList")["currentSceneCollectionName"]
         if told == collection:
             return True

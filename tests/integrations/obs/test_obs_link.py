@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from koed.errors import KoedError
-from koed.integrations.obs.link import EVENTS, METERS, Link, Refused
+from koed.integrations.obs.link import EVENTS, METERS, Link, ObsRefused
 from koed.integrations.obs.password import from_obs
 from tests.rigs import wait_for
 from tools.counterparts.obs import ObsStudio, free_port
@@ -36,7 +36,7 @@ def test_answers_events_and_refusals(obs: ObsStudio) -> None:
 
     with obs.link(listen) as link:
         assert link.call("GetVersion")["rpcVersion"] == 1
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(ObsRefused) as caught:
             link.call("SetCurrentProgramScene", sceneName="no such scene")
         assert (caught.value.code, caught.value.number) == ("obs_refused", 600)
         assert "no such scene" in caught.value.message
@@ -55,7 +55,7 @@ def test_threads_get_their_own_answers(obs: ObsStudio) -> None:
 
     def ask(link: Link, name: str) -> None:
         for number in range(40):
-            with pytest.raises(Refused) as caught:
+            with pytest.raises(ObsRefused) as caught:
                 link.call("GetInputSettings", inputName=f"{name} {number}")
             if f"`{name} {number}`" not in caught.value.message:
                 wrong.append(caught.value.message)

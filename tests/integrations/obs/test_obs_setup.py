@@ -16,15 +16,15 @@ from koed.cli import main as cli
 from koed.config.obs_looks import CaptionConfig, SetupConfig
 from koed.integrations.obs import setup
 from koed.integrations.obs.link import Link
-from koed.integrations.obs.setup import Source, Studio
+from koed.integrations.obs.setup import ObsInput, Studio
 from tools.counterparts.obs import ObsStudio
 
 KINDS = ("image_source", "pulse_input_capture", "text_ft2_source_v2")
-DESKTOP = Source("Desktop Audio", "pulse_output_capture", device="default")
+DESKTOP = ObsInput("Desktop Audio", "pulse_output_capture", device="default")
 EMPTY = Studio(KINDS, (DESKTOP,), {"Talk": frozenset(), "Game": frozenset()}, "Talk", 1280, 720)
 PATIENCE_S = 40.0
-AUDIO = Source("koed voice", "pulse_input_capture", "audio main", "koed_mic")
-CAPTION = Source("koed caption", "text_ft2_source_v2", "caption main")
+AUDIO = ObsInput("koed voice", "pulse_input_capture", "audio main", "koed_mic")
+CAPTION = ObsInput("koed caption", "text_ft2_source_v2", "caption main")
 
 
 def plan(studio: Studio, *scenes: str, mics: dict[str, str] | None = None, **looks: Any) -> Any:
@@ -38,7 +38,7 @@ def told(steps: Any) -> list[tuple[str, str, str]]:
     return [(step.action, step.name, step.scene) for step in steps]
 
 
-def with_sources(*sources: Source, **items: frozenset[str]) -> Studio:
+def with_sources(*sources: ObsInput, **items: frozenset[str]) -> Studio:
     return replace(EMPTY, sources=(DESKTOP, *sources), items=EMPTY.items | items)
 
 
@@ -75,7 +75,7 @@ def test_what_the_user_made_is_used_and_left_alone() -> None:
 @pytest.mark.parametrize(
     ("studio", "scenes", "name"),
     [
-        (with_sources(Source("koed caption", "image_source")), ("Talk",), "koed caption"),
+        (with_sources(ObsInput("koed caption", "image_source")), ("Talk",), "koed caption"),
         (with_sources(**{"koed voice": frozenset()}), ("Talk",), "koed voice"),
         (replace(EMPTY, kinds=("wasapi_input_capture", "text_gdiplus_v3")), (), "koed voice"),
         (EMPTY, ("Tlak",), "Tlak"),
@@ -91,7 +91,7 @@ def test_what_cannot_be_done_is_said_before_anything_is(
 
 
 def test_removal_takes_the_marked_ones_alone() -> None:
-    studio = with_sources(AUDIO, replace(CAPTION, mark=""), Source("x", "image_source"))
+    studio = with_sources(AUDIO, replace(CAPTION, mark=""), ObsInput("x", "image_source"))
     assert told(setup.plan_removal(studio)) == [("remove", "koed voice", "")]
 
 

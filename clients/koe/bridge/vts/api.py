@@ -29,7 +29,7 @@ class VtsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VtsAnswer:
     request: str
     """``requestID`` of what it answers."""
     kind: str
@@ -56,7 +56,7 @@ def request(number: int, kind: str, data: Mapping[str, Any]) -> str:
     return json.dumps(envelope)
 
 
-def answer(frame: str | bytes) -> Answer | None:
+def answer(frame: str | bytes) -> VtsAnswer | None:
     """None for what is no answer."""
     try:
         found = json.loads(frame)
@@ -65,7 +65,7 @@ def answer(frame: str | bytes) -> Answer | None:
     if not isinstance(found, dict) or not isinstance(found.get("messageType"), str):
         return None
     data = found.get("data")
-    return Answer(
+    return VtsAnswer(
         str(found.get("requestID", ""))[:64],
         found["messageType"],
         data if isinstance(data, dict) else {},

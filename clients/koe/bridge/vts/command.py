@@ -107,9 +107,9 @@ class Bridge:
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
     async def _session(self, socket: Any) -> None:
-        from koe.bridge.vts.session import Session
+        from koe.bridge.vts.session import VtsSession
 
-        session = Session(socket, self._notes)
+        session = VtsSession(socket, self._notes)
         listening = asyncio.create_task(session.listen())
         moving = asyncio.create_task(self._move(session))
         try:

@@ -22,14 +22,14 @@ class Hung(Exception):
     """It answers no more."""
 
 
-class Session:
+class VtsSession:
     """`listen` runs beside everything else and takes the answers."""
 
     def __init__(self, socket: ClientConnection, notes: Notes) -> None:
         self._socket = socket
         self._notes = notes
         self._number = 0
-        self._waiting: dict[str, asyncio.Future[api.Answer]] = {}
+        self._waiting: dict[str, asyncio.Future[api.VtsAnswer]] = {}
         self._said = 0
         """Values that wait for their acknowledgement."""
 
@@ -59,7 +59,7 @@ class Session:
     ) -> Mapping[str, Any]:
         """The data of the answer; raises `api.VtsError`, or `Hung` if there is none."""
         self._number += 1
-        waiter: asyncio.Future[api.Answer] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[api.VtsAnswer] = asyncio.get_running_loop().create_future()
         self._waiting[str(self._number)] = waiter
         await self._socket.send(api.request(self._number, kind, data))
         try:

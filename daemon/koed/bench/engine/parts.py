@@ -43,7 +43,7 @@ class Plan:
     sound: s1_s2_keys.S2 = dataclasses.field(default_factory=s1_s2_keys.S2)
     """Of v2."""
     ears: shared_keys.Hubert = dataclasses.field(default_factory=shared_keys.Hubert)
-    speakers: shared_keys.Speaker = dataclasses.field(default_factory=shared_keys.Speaker)
+    speakers: shared_keys.SpeakerKeys = dataclasses.field(default_factory=shared_keys.SpeakerKeys)
     reference_s: float = 5.0
     phones: int = 100
     """Of transcript and line together."""

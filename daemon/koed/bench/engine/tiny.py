@@ -54,7 +54,7 @@ SOUND = s1_s2_keys.S2(
     flow_layers=2,
     dec=64,
 )
-SPEAKERS = shared_keys.Speaker(base=8)
+SPEAKERS = shared_keys.SpeakerKeys(base=8)
 EARS = shared_keys.Hubert(width=32, filter=64, layers=2, convs=(16,) * 7, positions=16, groups=4)
 READER = shared_keys.Bert(filter=32, layers=1, words=512, positions=512)
 """As wide as the large model, because s1 files expect 1024 features."""

@@ -43,7 +43,7 @@ _TOKEN_HAS_WORD = b"R:Token.daughter1.R:SylStructure.daughter1.daughter1.name"
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class FliteVoice:
     """What a flite voice is by nature. ``level_lufs`` is that of a plain sentence."""
 
     f0_mean_hz: float
@@ -56,10 +56,10 @@ class Speaker:
 
 
 SPEAKERS = {
-    "slt": Speaker(172.0, 27.0, -16.4, 0.004),
-    "rms": Speaker(103.0, 15.0, -22.0, 0.003, pitch=False),
-    "awb": Speaker(127.0, 20.0, -21.0, 0.006),
-    "kal16": Speaker(95.0, 11.0, -29.3, 0.004),
+    "slt": FliteVoice(172.0, 27.0, -16.4, 0.004),
+    "rms": FliteVoice(103.0, 15.0, -22.0, 0.003, pitch=False),
+    "awb": FliteVoice(127.0, 20.0, -21.0, 0.006),
+    "kal16": FliteVoice(95.0, 11.0, -29.3, 0.004),
 }
 
 
@@ -172,7 +172,7 @@ class Flite:
         finally:
             run.out.put(None)
 
-    def _tune(self, handle: Any, speaker: Speaker, manner: Manner) -> None:
+    def _tune(self, handle: Any, speaker: FliteVoice, manner: Manner) -> None:
         features, set_float = handle[0].features, self._library.flite_feat_set_float
         # The voice is one structure for the whole process; flite frees the value it replaces.
         streaming = self._library.new_audio_streaming_info()

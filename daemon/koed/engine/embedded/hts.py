@@ -98,7 +98,7 @@ class Hts:
         self.c.HTS_ModelSet_clear(self.models)
 
     @contextlib.contextmanager
-    def utterance(self, labels: Sequence[str], rate: float) -> Iterator[Utterance]:
+    def utterance(self, labels: Sequence[str], rate: float) -> Iterator[HtsUtterance]:
         """The parameters of a whole utterance, in memory of the library until the end of the
         block. ``labels``: one full-context label per phone."""
         label, states, parameters = (ctypes.create_string_buffer(_STRUCTURE_BYTES) for _ in "123")
@@ -125,14 +125,14 @@ class Hts:
                 )
                 for phone in range(len(labels))
             ]
-            yield Utterance(self, parameters, frames)
+            yield HtsUtterance(self, parameters, frames)
         finally:
             c.HTS_PStreamSet_clear(parameters)
             c.HTS_SStreamSet_clear(states)
             c.HTS_Label_clear(label)
 
 
-class Utterance:
+class HtsUtterance:
     """``frames[i]``: length of phone ``i`` in frames of `Hts.frame_samples`."""
 
     def __init__(self, hts: Hts, parameters: object, frames: list[int]) -> None:

@@ -27,7 +27,7 @@ from koed.engine.gpt_sovits.imitation import imitation, request
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
 from koed.engine.gpt_sovits.models import Base, Models, Name, translated
 from koed.engine.gpt_sovits.store.store import Store, default_folder
-from koed.engine.gpt_sovits.streaming import Codes, Pace, Script, Speech
+from koed.engine.gpt_sovits.streaming import Codes, Pace, Speech, StreamPlan
 from koed.engine.gpt_sovits.text_features import BERT_WIDTH, Reading, setting
 from koed.engine.gpt_sovits.timing import durations
 from koed.engine.gpt_sovits.timing.schedule import score
@@ -249,10 +249,10 @@ def _pace(prepared: Prepared, base: Base, voice: Voice) -> float:
     return guards.pace(round(float(length)), prepared.codes.numel()) / CODES_HZ
 
 
-def _script(reading: Reading, prepared: Prepared, job: Job, pace_s: float) -> Script:
+def _script(reading: Reading, prepared: Prepared, job: Job, pace_s: float) -> StreamPlan:
     values = prepared.settings
     weights = np.ones(reading.phones.numel()) if reading.weights is None else reading.weights
-    return Script(
+    return StreamPlan(
         reading.phones,
         score(reading.words, reading.shapes, weights, pace_s / job.speed),
         job.seed,

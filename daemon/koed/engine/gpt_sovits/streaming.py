@@ -57,7 +57,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class StreamPlan:
     """What is to be said and how: all that a stream needs beside the model."""
 
     phones: Tensor
@@ -163,7 +163,7 @@ class Codes:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Rendering:
     """A chunk whose sound is being made."""
 
     encoded: Encoded
@@ -196,7 +196,7 @@ class Speech:
     cores that never wait for each other, and the same sound.
     """
 
-    def __init__(self, model: SoundModel, windows: Windows, style: Style, script: Script,
+    def __init__(self, model: SoundModel, windows: Windows, style: Style, script: StreamPlan,
                  codes: Codes, beside: Executor | None = None) -> None:  # fmt: skip
         self.script, self.codes = script, codes
         self._model, self._windows, self._style = model, windows, style
@@ -240,7 +240,7 @@ class Speech:
     def _run(self) -> Generator[Chunk, None, None]:
         pace, speed = self.script.pace, self.script.speed
         size, last = pace.first, False
-        piece: Piece | None = None
+        piece: Rendering | None = None
         while not last:
             done = int(self._frame * speed / FRAMES_PER_CODE)
             known = self.codes.until(done + max(1, round(size * speed)) + pace.lookahead)
@@ -254,7 +254,9 @@ class Speech:
         if not self._trim.emitted:
             raise EngineError("speech_silent", "speech went wrong: nothing but silence was made")
 
-    def _meanwhile(self, piece: Piece | None, work: Iterator[None]) -> Generator[Chunk, None, None]:
+    def _meanwhile(
+        self, piece: Rendering | None, work: Iterator[None]
+    ) -> Generator[Chunk, None, None]:
         """Hands ``piece`` on as soon as it is there; that ``work`` fails does not keep it back."""
         failed: EngineError | None = None
         working = True
@@ -296,13 +298,13 @@ class Speech:
         known = len(self.codes.known)
         return min(end, encoded.frames * (known - self.script.pace.lookahead) // known)
 
-    def _begin(self, encoded: Encoded, end: int, last: bool) -> Piece:
+    def _begin(self, encoded: Encoded, end: int, last: bool) -> Rendering:
         """Have the frames up to ``end`` made, and one more, to be faded into the next piece."""
         first, self._frame = self._frame, max(self._frame, end)
         frames = self._frame - first
         wave = self._beside.submit(self._decode, encoded, first, frames and frames + (not last))
         self._waited = wave
-        return Piece(encoded, first, self._frame, self.codes.ended, last, wave)
+        return Rendering(encoded, first, self._frame, self.codes.ended, last, wave)
 
     def _decode(self, encoded: Encoded, first: int, frames: int) -> Tensor | None:
         """The only thing that runs beside: it changes nothing here."""
@@ -313,7 +315,7 @@ class Speech:
             encoded, first, frames, self._style, script.seed, script.noise_scale
         )
 
-    def _finish(self, piece: Piece) -> Chunk:
+    def _finish(self, piece: Rendering) -> Chunk:
         """The sound of ``piece``, with the words and mouths that begin there."""
         pcm = self._sound(piece)
         if not np.isfinite(pcm).all():
@@ -328,7 +330,7 @@ class Speech:
         until_s = lead_s + self._trim.emitted / SAMPLE_RATE_HZ
         return Chunk(out, SAMPLE_RATE_HZ, *self._times.take(until_s, lead_s, piece.last))
 
-    def _sound(self, piece: Piece) -> Sound:
+    def _sound(self, piece: Rendering) -> Sound:
         """[S] of the piece, joined to the one before; waits for it."""
         wave = piece.wave.result()
         if wave is None:

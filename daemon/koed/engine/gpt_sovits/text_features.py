@@ -14,7 +14,7 @@ from torch import Tensor
 from koed.engine import visemes
 from koed.engine.base import Shape
 from koed.engine.gpt_sovits.frontend.converted import Readings
-from koed.engine.gpt_sovits.frontend.phones import Piece, phones
+from koed.engine.gpt_sovits.frontend.phones import PhonePiece, phones
 from koed.engine.gpt_sovits.frontend.split import SETTINGS
 from koed.engine.gpt_sovits.frontend.symbols import Version, ids
 from koed.engine.gpt_sovits.timing import durations
@@ -74,7 +74,7 @@ def setting(lang: str) -> str:
     )
 
 
-def _shapes(pieces: Sequence[Piece]) -> tuple[tuple[Shape, float], ...]:
+def _shapes(pieces: Sequence[PhonePiece]) -> tuple[tuple[Shape, float], ...]:
     out: list[tuple[Shape, float]] = []
     before = 0
     for piece in pieces:
@@ -83,7 +83,7 @@ def _shapes(pieces: Sequence[Piece]) -> tuple[tuple[Shape, float], ...]:
     return tuple(out)
 
 
-def _bert(pieces: Sequence[Piece], bert: Callable[[], Features | None]) -> Tensor | None:
+def _bert(pieces: Sequence[PhonePiece], bert: Callable[[], Features | None]) -> Tensor | None:
     chinese = [(p.norm_text, p.word2ph) for p in pieces if p.lang == "zh" and p.word2ph]
     model = bert() if chinese else None
     if model is None:

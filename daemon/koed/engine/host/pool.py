@@ -25,7 +25,7 @@ from koed.events import Bus
 log = logging.getLogger(__name__)
 
 
-class Voices(Protocol):
+class VoiceListener(Protocol):
     """Hears what engines made of profiles; ``key`` as `EngineHost.prepare` gave it."""
 
     def voice_ready(
@@ -46,7 +46,7 @@ class EngineHosts:
         config: EngineConfig,
         hosts: dict[str, EngineHost],
         jobs: Jobs,
-        book: Voices,
+        book: VoiceListener,
         bus: Bus,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -55,7 +55,7 @@ class Spoken:
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
+class WorkerLane:
     """``sent_s`` and ``granted_s`` are totals of the session, so no message can be lost or late
     between them."""
 
@@ -108,7 +108,7 @@ class Order:
 class Step:
     """Make the next chunk of a job."""
 
-    lane: Lane
+    lane: WorkerLane
     spoken: Spoken
 
 
@@ -134,7 +134,7 @@ class Lanes:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._lanes: dict[int, Lane] = {}
+        self._lanes: dict[int, WorkerLane] = {}
         self._orders: OrderedDict[str, Order] = OrderedDict()
         self._voices: dict[str, Voice] = {}
         self._buried: list[Stream] = []
@@ -239,7 +239,7 @@ class Lanes:
         with self._changed:
             self._voices[voice.key] = voice
 
-    def adopt(self, lane: Lane, serial: int) -> Spoken | None:
+    def adopt(self, lane: WorkerLane, serial: int) -> Spoken | None:
         """The begun job that a restyle continues, if its stream is kept; nobody closes that from
         now on, whatever becomes of either job while the engine makes one stream of the other."""
         with self._changed:
@@ -249,7 +249,7 @@ class Lanes:
             source.adopted = True
             return source
 
-    def disown(self, lane: Lane, source: Spoken) -> None:
+    def disown(self, lane: WorkerLane, source: Spoken) -> None:
         """The restyle failed: the stream is as before, and closed if it went out of use."""
         with self._changed:
             source.adopted = False
@@ -300,8 +300,8 @@ class Lanes:
             return self._impatient_in_s()
         return None if self._rest_at is None else max(0.0, self._rest_at - self._clock())
 
-    def _lane(self, number: int) -> Lane:
-        return self._lanes.setdefault(number, Lane(number))
+    def _lane(self, number: int) -> WorkerLane:
+        return self._lanes.setdefault(number, WorkerLane(number))
 
     def _choose(self) -> Step | Order | None:
         fed = [lane for lane in self._lanes.values() if lane.busy and lane.credit_s > 0]
@@ -328,7 +328,7 @@ class Lanes:
         oldest = next(iter(self._orders.values()))
         return max(0.0, oldest.since + PATIENCE_S - self._clock())
 
-    def _end_all_but(self, lane: Lane, wanted: frozenset[int]) -> None:
+    def _end_all_but(self, lane: WorkerLane, wanted: frozenset[int]) -> None:
         lane.queue = deque(job for job in lane.queue if job.serial in wanted)
         if lane.current is not None and lane.current.job.serial not in wanted:
             self._end_current(lane)
@@ -337,12 +337,12 @@ class Lanes:
                 del lane.kept[serial]
                 self._bury(spoken)
 
-    def _end_current(self, lane: Lane) -> None:
+    def _end_current(self, lane: WorkerLane) -> None:
         if lane.current is not None:
             lane.current.dead = True
             lane.current = None
 
-    def _keep(self, lane: Lane, spoken: Spoken) -> None:
+    def _keep(self, lane: WorkerLane, spoken: Spoken) -> None:
         lane.kept[spoken.job.serial] = spoken
         for serial in list(lane.kept):
             if len(lane.kept) <= KEPT_STREAMS:

@@ -25,7 +25,7 @@ from koed.config.daemon import Config
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.integrations.chat import viewers as viewer_file
-from koed.integrations.chat.ledger import Entry, Ledger, copy_of
+from koed.integrations.chat.ledger import Ledger, LedgerEntry, copy_of
 from koed.integrations.chat.policy import Policy, Scene, Verdict
 from koed.integrations.chat.viewers import Viewers
 from koed.playback.dispatch import Dispatch
@@ -174,7 +174,9 @@ class ChatCounter:
             self.policy.release(verdict.ticket)
             return self._tell(line, "dropped", error.code)
         utterance: int = result["utterance"]
-        self._ledger.add(Entry(verdict.ticket, utterance, verdict.text, verdict.plain, [copy]))
+        self._ledger.add(
+            LedgerEntry(verdict.ticket, utterance, verdict.text, verdict.plain, [copy])
+        )
         there = self._lineup.queue.find(utterance)
         if there is None:  # it is over before it has begun: its voice is broken
             self._ledger.end(utterance)
@@ -249,7 +251,7 @@ class ChatCounter:
                 self._inherit(entry)
         return {"cancelled": cancelled}
 
-    def _inherit(self, entry: Entry) -> None:
+    def _inherit(self, entry: LedgerEntry) -> None:
         """Somebody else's copy is left: the line is that one's now, and names nobody."""
         heir = entry.copies[0] if entry.copies else None
         there = self._lineup.queue.find(entry.utterance)

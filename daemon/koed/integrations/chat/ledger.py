@@ -26,7 +26,7 @@ class Copy:
 
 
 @dataclass(slots=True)
-class Entry:
+class LedgerEntry:
     """A line that waits or sounds."""
 
     ticket: int
@@ -52,17 +52,17 @@ def copy_of(line: Chat) -> Copy:
 
 class Ledger:
     def __init__(self) -> None:
-        self._by_ticket: dict[int, Entry] = {}
-        self._by_utterance: dict[int, Entry] = {}
+        self._by_ticket: dict[int, LedgerEntry] = {}
+        self._by_utterance: dict[int, LedgerEntry] = {}
 
     def __len__(self) -> int:
         return len(self._by_ticket)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: LedgerEntry) -> None:
         self._by_ticket[entry.ticket] = entry
         self._by_utterance[entry.utterance] = entry
 
-    def join(self, ticket: int, copy: Copy) -> Entry | None:
+    def join(self, ticket: int, copy: Copy) -> LedgerEntry | None:
         """Note a copy; None if the line is over."""
         entry = self._by_ticket.get(ticket)
         if entry is None:
@@ -73,17 +73,17 @@ class Ledger:
             entry.uncounted += 1
         return entry
 
-    def end(self, utterance: int) -> Entry | None:
+    def end(self, utterance: int) -> LedgerEntry | None:
         """The line is over."""
         entry = self._by_utterance.pop(utterance, None)
         if entry is not None:
             del self._by_ticket[entry.ticket]
         return entry
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[LedgerEntry]:
         return iter(list(self._by_ticket.values()))
 
-    def strike(self, request: ChatDelete) -> list[Entry]:
+    def strike(self, request: ChatDelete) -> list[LedgerEntry]:
         """Take out the copies that are deleted; the entries that lost one. What their authors wrote
         besides goes with them: the text of a line that was deleted is not spoken because its author
         sent it twice."""

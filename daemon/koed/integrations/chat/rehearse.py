@@ -20,7 +20,7 @@ from koed.config.daemon import Config, resolve, state_dir
 from koed.config.profile_folder import ProfileFolder
 from koed.errors import KoedError
 from koed.integrations.chat import viewers as viewer_file
-from koed.integrations.chat.ledger import Entry, Ledger, copy_of
+from koed.integrations.chat.ledger import Ledger, LedgerEntry, copy_of
 from koed.integrations.chat.policy import Policy, Scene, Verdict
 from koed.integrations.chat.theatre import Fate, Theatre
 from koed.integrations.chat.viewers import Viewers
@@ -115,7 +115,9 @@ class Rehearsal:
             self.policy.release(verdict.ticket)
         elif fate.open:
             self._open[utterance] = row
-            self._ledger.add(Entry(verdict.ticket, utterance, verdict.text, verdict.plain, [copy]))
+            self._ledger.add(
+                LedgerEntry(verdict.ticket, utterance, verdict.text, verdict.plain, [copy])
+            )
 
     def _delete(self, number: int, at: float, request: ChatDelete) -> None:
         self.policy.delete(request, at)
@@ -131,7 +133,7 @@ class Rehearsal:
         row.reason = f"{cancelled} silenced" if cancelled else ""
         self._rows.append(row)
 
-    def _amend(self, entry: Entry, text: str, author: str | None, key: str | None) -> None:
+    def _amend(self, entry: LedgerEntry, text: str, author: str | None, key: str | None) -> None:
         self._theatre.queue.amend(entry.utterance, text, author, key)
 
     def _ended(self, fate: Fate) -> None:

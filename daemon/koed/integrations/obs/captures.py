@@ -21,7 +21,7 @@ from typing import Any
 
 from koe.protocol import DeviceBack, DeviceLost, Event, ObsDown, ObsHears, StateChanged, Trouble
 from koed.integrations.obs import setup
-from koed.integrations.obs.link import Link, Refused
+from koed.integrations.obs.link import Link, ObsRefused
 from koed.integrations.obs.prompter import Doer
 from koed.integrations.obs.setup import CAPTURE
 
@@ -185,7 +185,7 @@ def look(link: Link, ours: frozenset[str], new: frozenset[str]) -> Sight:
     serverless = False
     for one in link.call("GetInputList")["inputs"]:
         name = one["inputName"]
-        with contextlib.suppress(Refused):  # it went meanwhile
+        with contextlib.suppress(ObsRefused):  # it went meanwhile
             microphone = _microphone(link, name) if one["inputKind"] == CAPTURE else ""
             if microphone not in ours:
                 continue

@@ -15,7 +15,7 @@ from koed.events import Bus
 from koed.integrations.obs import rules
 from koed.integrations.obs.rules import Decision
 from koed.integrations.obs.session import Session
-from koed.integrations.obs.signals import Asked, Done, Down, Live, OnAir, Scenery, Signal, Up
+from koed.integrations.obs.signals import Asked, Down, JobDone, Live, OnAir, Scenery, Signal, Up
 from koed.server.zmq import check_lengths
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ SetVoice = Callable[[protocol.Voice], Any]
 SetMode = Callable[[ModeName, str | None, str], None]
 
 
-class Part(Protocol):
+class ObsPart(Protocol):
     """Something else that koed does in OBS, such as captions. All on the main thread."""
 
     def connected(self) -> None:
@@ -82,7 +82,7 @@ class ObsCompanion:
         ask: Ask,
         set_voice: SetVoice,
         set_mode: SetMode,
-        parts: Mapping[str, Part],
+        parts: Mapping[str, ObsPart],
     ) -> None:
         self._config = config
         self._outputs = tuple(outputs)
@@ -140,7 +140,7 @@ class ObsCompanion:
                 self._look(self._scene, live)
                 for part in self._parts.values():
                     part.live(live)
-            case Done(then=then, result=result):
+            case JobDone(then=then, result=result):
                 then(result)
             case Scenery(everything=everything):
                 for part in self._parts.values():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from koe.protocol import (
     EngineFallback,
@@ -21,18 +20,13 @@ from koe.protocol import (
     VoiceChanged,
 )
 from koed.config.obs_looks import LookConfig
+from koed.integrations.obs.link import Caller
 
 MAX_LINES = 32
 """Lines followed at once; each output has one, or two."""
 
 Places = dict[str, list[tuple[str, int]]]
 """Source -> (scene or group, scene item id) wherever it lies."""
-
-
-class Caller(Protocol):
-    """What is needed of a connection (see `koed.integrations.obs.link.Link`)."""
-
-    def call(self, request: str, **data: Any) -> dict[str, Any]: ...
 
 
 @dataclass(slots=True)

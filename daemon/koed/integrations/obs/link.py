@@ -11,7 +11,7 @@ with which OBS closed, and ends its reading thread without a word when a callbac
 
 Codes: ``obs_absent`` (nobody listens), ``obs_silent`` (connected, no answer in time),
 ``obs_password``, ``obs_strange`` (not an OBS that koed understands), ``obs_gone`` (the connection
-ended), ``obs_refused`` (see `Refused`), ``obs_bad_text`` (it was not sent).
+ended), ``obs_refused`` (see `ObsRefused`), ``obs_bad_text`` (it was not sent).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import websocket
 from obswebsocket import base_classes, exceptions, obsws, requests
@@ -49,7 +49,7 @@ OnEvent = Callable[[str, dict[str, Any]], None]
 OnLost = Callable[[KoedError], None]
 
 
-class Refused(KoedError):
+class ObsRefused(KoedError):
     """OBS said no. ``number``: its RequestStatus, for instance 600 = there is no such thing, 601 =
     it is there already, 604 = wrong state."""
 
@@ -57,6 +57,12 @@ class Refused(KoedError):
         said = f": {comment}" if comment else ""
         super().__init__("obs_refused", f"OBS refuses {request} ({number}){said}")
         self.number = number
+
+
+class Caller(Protocol):
+    """What is needed of a `Link` where it is only asked."""
+
+    def call(self, request: str, **data: Any) -> dict[str, Any]: ...
 
 
 class Link:
@@ -148,7 +154,7 @@ class Link:
 
     def call(self, request: str, **data: Any) -> dict[str, Any]:
         """OBS's answer to ``request`` (a name of the obs-websocket protocol, its fields as
-        keywords). Raises `Refused`, or `KoedError` ``obs_silent`` or ``obs_gone``."""
+        keywords). Raises `ObsRefused`, or `KoedError` ``obs_silent`` or ``obs_gone``."""
         if self._obs.reads_here():
             raise RuntimeError("no call in a callback: it would wait for itself")
         if not self.alive:
@@ -168,7 +174,7 @@ class Link:
             raise self._lost or KoedError("obs_gone", f"OBS at {self.where}: {error}") from error
         if not answer.status:
             status = answer.datain["status"]
-            raise Refused(request, int(status.get("code", 0)), str(status.get("comment", "")))
+            raise ObsRefused(request, int(status.get("code", 0)), str(status.get("comment", "")))
         return dict(answer.datain["data"])
 
     def subscribe(self, events: int) -> None:

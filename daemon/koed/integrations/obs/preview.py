@@ -17,7 +17,7 @@ from koed.integrations.obs.rules import OTHERWISE, Decision
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PreviewRow:
     """One scene; ``live`` and ``offline`` are what it asks for in either state of the stream."""
 
     on_air: bool
@@ -59,14 +59,14 @@ def show(config: Config, link: Link, as_json: bool) -> int:
     return int(bool(broken))
 
 
-def _row(config: Config, scene: str, on_air: bool) -> Row:
+def _row(config: Config, scene: str, on_air: bool) -> PreviewRow:
     live, offline = (
         rules.decide(scene, state, config.obs, config.outputs) for state in (True, False)
     )
-    return Row(on_air, live, offline)
+    return PreviewRow(on_air, live, offline)
 
 
-def _idle_rules(config: Config, rows: list[Row], scenes: list[str]) -> dict[str, str]:
+def _idle_rules(config: Config, rows: list[PreviewRow], scenes: list[str]) -> dict[str, str]:
     """Rules that no scene comes to, each with what may have been meant."""
     used = {row.live.rule for row in rows}
     return {rule: did_you_mean(rule, scenes) for rule in config.obs.scenes if rule not in used}
@@ -87,7 +87,7 @@ def _broken_voices(config: Config) -> dict[str, str]:
     }
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: PreviewRow) -> list[str]:
     decision = row.live
     voice = decision.voice or "-"
     if decision.voice and decision.when != "next":

@@ -18,7 +18,7 @@ from koed.config.obs import ObsConfig
 from koed.config.obs_looks import CaptionConfig, LookConfig
 from koed.integrations.obs import figures
 from koed.integrations.obs.captions import Caption, Captions, colour_of
-from koed.integrations.obs.link import Link, Refused
+from koed.integrations.obs.link import Link, ObsRefused
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +217,7 @@ class Prompter:
             self._session.do(job, ("figure", source), self._done)
 
     def _done(self, result: Any) -> None:
-        if isinstance(result, Refused):  # it was there a moment ago
+        if isinstance(result, ObsRefused):  # it was there a moment ago
             self.moved()
 
     def _survey(self, link: Link) -> Survey:
@@ -251,6 +251,6 @@ def _kind_of(link: Link, source: str) -> str:
     """Kind of a text source; empty = there is none of that name."""
     try:
         kind: str = link.call("GetInputSettings", inputName=source)["inputKind"]
-    except Refused:
+    except ObsRefused:
         return ""
     return kind if kind.startswith("text_") else ""

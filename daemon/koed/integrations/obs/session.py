@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from koed.errors import KoedError
-from koed.integrations.obs.link import Link, Refused
-from koed.integrations.obs.signals import Asked, Done, Down, Live, OnAir, Scenery, Signal, Up
+from koed.integrations.obs.link import Link, ObsRefused
+from koed.integrations.obs.signals import Asked, Down, JobDone, Live, OnAir, Scenery, Signal, Up
 
 log = logging.getLogger(__name__)
 
@@ -316,7 +316,7 @@ class Session:
         before = self._event_scene
         try:
             answer = link.call("GetSceneList")
-        except Refused:  # it is not ready yet, or not any more
+        except ObsRefused:  # it is not ready yet, or not any more
             return ""
         now = self._event_scene
         return now[1] if now != before else str(answer.get("currentProgramSceneName") or "")
@@ -330,7 +330,7 @@ class Session:
             log.debug("%s", error)
             result = error
         if job.then is not None:
-            self._emit(Done(time.monotonic(), job.then, result))
+            self._emit(JobDone(time.monotonic(), job.then, result))
 
     # --- on the link's reading thread: into a queue, and back --------------------------------
 

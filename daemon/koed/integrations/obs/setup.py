@@ -11,11 +11,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from koed.config.obs_looks import CaptionConfig, SetupConfig
 from koed.errors import KoedError
-from koed.integrations.obs.link import Refused
+from koed.integrations.obs.link import Caller, ObsRefused
 
 MARK = "koed_made"
 CAPTURE = "pulse_input_capture"
@@ -34,14 +34,8 @@ GONE_S = 15.0
 Action = Literal["create", "place", "adjust", "rename", "remove", "keep", "cannot"]
 
 
-class Caller(Protocol):
-    """What is needed of a connection (see `koed.integrations.obs.link.Link`)."""
-
-    def call(self, request: str, **data: Any) -> dict[str, Any]: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Source:
+class ObsInput:
     """An input of OBS. ``mark`` is empty for what koed did not make; ``device``: of a capture."""
 
     name: str
@@ -55,16 +49,16 @@ class Studio:
     """What is there. ``items``: scene -> names of the sources that lie in it."""
 
     kinds: tuple[str, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[ObsInput, ...]
     items: Mapping[str, frozenset[str]]
     current: str
     width: int = 1920
     height: int = 1080
 
-    def marked(self, mark: str) -> Source | None:
+    def marked(self, mark: str) -> ObsInput | None:
         return next((s for s in self.sources if s.mark == mark), None)
 
-    def named(self, name: str) -> Source | None:
+    def named(self, name: str) -> ObsInput | None:
         return next((s for s in self.sources if s.name == name), None)
 
 
@@ -195,7 +189,7 @@ def _plan_new(studio: Studio, wish: Wish, scenes: list[str]) -> Iterator[Step]:
         yield Step("place", wish.name, f"the {wish.noun}, into the scene", scene, wish)
 
 
-def _users_own(studio: Studio, wish: Wish) -> Source | None:
+def _users_own(studio: Studio, wish: Wish) -> ObsInput | None:
     """What does the same and was made by somebody else: a capture of the same microphone under
     any name, a text source of the caption's name."""
     if wish.device:
@@ -235,14 +229,14 @@ def look(obs: Caller) -> Studio:
     )
 
 
-def _sources(obs: Caller) -> Iterator[Source]:
+def _sources(obs: Caller) -> Iterator[ObsInput]:
     for one in obs.call("GetInputList")["inputs"]:
         name, kind = one["inputName"], one["inputKind"]
         settings: Any = {}
         if kind == CAPTURE or kind in TEXT_KINDS:
             settings = obs.call("GetInputSettings", inputName=name)["inputSettings"]
         mark, device = settings.get(MARK, ""), settings.get("device_id", "")
-        yield Source(name, kind, mark if isinstance(mark, str) else "", str(device))
+        yield ObsInput(name, kind, mark if isinstance(mark, str) else "", str(device))
 
 
 def apply(obs: Caller, steps: Iterable[Step], done: Callable[[Step], None]) -> None:
@@ -305,7 +299,7 @@ def _remove(obs: Caller, step: Step) -> None:
     while time.monotonic() < deadline:
         if all(one["inputName"] != step.name for one in obs.call("GetInputList")["inputs"]):
             return
-        with contextlib.suppress(Refused):  # it went with its last scene
+        with contextlib.suppress(ObsRefused):  # it went with its last scene
             obs.call("RemoveInput", inputName=step.name)
         time.sleep(0.05)
     raise KoedError("obs_slow", f"OBS has not removed {step.name!r} within {GONE_S:g} s")

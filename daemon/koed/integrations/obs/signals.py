@@ -57,7 +57,7 @@ class Scenery(Signal):
 
 
 @dataclass(frozen=True, slots=True)
-class Done(Signal):
+class JobDone(Signal):
     """A job is over; ``then`` wants its result on the main thread."""
 
     then: Callable[[Any], None]

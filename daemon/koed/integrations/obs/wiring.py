@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from koed.config.daemon import Config
 from koed.events import Bus
 from koed.integrations.obs.captures import Captures
-from koed.integrations.obs.companion import Ask, ObsCompanion, Part, SetMode, SetVoice
+from koed.integrations.obs.companion import Ask, ObsCompanion, ObsPart, SetMode, SetVoice
 from koed.integrations.obs.password import password
 from koed.integrations.obs.prompter import Prompter
 from koed.integrations.obs.session import Session
@@ -31,6 +31,6 @@ def companion(
     captures = Captures(microphones, recorders, session, bus.publish)
     bus.listen(prompter.hear)
     bus.listen(captures.hear)
-    parts: dict[str, Part] = {"captions": prompter, "captures": captures}
+    parts: dict[str, ObsPart] = {"captions": prompter, "captures": captures}
     outputs = tuple(config.outputs)
     return ObsCompanion(obs, outputs, session, bus, ask, set_voice, set_mode, parts)

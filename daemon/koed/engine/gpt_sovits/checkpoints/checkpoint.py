@@ -258,7 +258,7 @@ def _bert(found: Contents) -> ModelInfo:
 
 def _sv(found: Contents) -> ModelInfo:
     known = Known(_shapes(found), f"the speaker file {found.path.name}")
-    table = shared_keys.Speaker.read(known)
+    table = shared_keys.SpeakerKeys.read(known)
     known.check(table.shapes())
     return ModelInfo("sv", dims={"base": table.base, "embedding": table.embedding})
 

@@ -99,13 +99,13 @@ class Bert:
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class SpeakerKeys:
     """ERes2NetV2 w24 s4 ep4: all sizes follow from the first convolution's channels."""
 
     base: int = 64
 
     @classmethod
-    def read(cls, known: Known) -> Speaker:
+    def read(cls, known: Known) -> SpeakerKeys:
         return cls(known("conv1.weight", 4)[0])
 
     @property

@@ -15,6 +15,6 @@
 A language's module and libraries are imported when a piece of that language comes.
 """
 
-from koed.engine.gpt_sovits.frontend.phones import Phones, Piece, phones
+from koed.engine.gpt_sovits.frontend.phones import PhonePiece, Phones, phones
 
-__all__ = ["Phones", "Piece", "phones"]
+__all__ = ["PhonePiece", "Phones", "phones"]

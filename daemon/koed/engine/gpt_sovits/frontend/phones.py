@@ -36,7 +36,7 @@ _HALF_WIDTH = {code: code - 0xFEE0 for code in _FULL_WIDTH_LETTERS}
 
 
 @dataclass(frozen=True)
-class Piece:
+class PhonePiece:
     """A part of one language. Chinese ones carry what the BERT features need."""
 
     lang: str
@@ -58,7 +58,7 @@ class Phones:
     norm_text: str
     word2ph: tuple[int, ...] | None
     """Of the whole segment if it is one Chinese or Cantonese piece."""
-    pieces: tuple[Piece, ...]
+    pieces: tuple[PhonePiece, ...]
 
 
 def phones(
@@ -101,14 +101,14 @@ def phones(
 
 def _pieces(
     text: str, lang: str, version: Version, quirks: bool, readings: Readings | None
-) -> list[Piece]:
+) -> list[PhonePiece]:
     parts = split(text, lang, quirks)
     return [_piece(part, version, quirks, readings) for part in parts]
 
 
-def _piece(part: Part, version: Version, quirks: bool, readings: Readings | None) -> Piece:
+def _piece(part: Part, version: Version, quirks: bool, readings: Readings | None) -> PhonePiece:
     converted = _converted(part, version, quirks, readings)
-    return Piece(
+    return PhonePiece(
         lang=part.lang,
         text=part.text,
         norm_text=converted.norm_text,

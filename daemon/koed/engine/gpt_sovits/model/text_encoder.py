@@ -164,7 +164,7 @@ class CrossAttention(_Projections):
         return self.conv_o(_join(shares @ v)), shares[0].mean(0)
 
 
-class Mixer(nn.Module):
+class Mrte(nn.Module):
     """Where sound, text and style meet; checkpoints call it ``mrte``."""
 
     def __init__(self, width: int, style: int) -> None:
@@ -190,7 +190,7 @@ class TextEncoder(nn.Module):
         self.encoder_ssl = Encoder(dims.layers[0], dims)
         self.text_embedding = nn.Embedding(dims.phones, dims.width)
         self.encoder_text = Encoder(dims.layers[1], dims)
-        self.mrte = Mixer(dims.width, dims.style)
+        self.mrte = Mrte(dims.width, dims.style)
         self.encoder2 = Encoder(dims.layers[2], dims)
         self.proj = nn.Conv1d(dims.width, 2 * dims.width, 1)
 

@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
-from koed.engine.gpt_sovits.frontend.phones import Piece
+from koed.engine.gpt_sovits.frontend.phones import PhonePiece
 
 Place = tuple[int, int, float]
 """First and one past the last character of a word, and the phone with which it begins."""
@@ -27,7 +27,7 @@ _COMPARED_MOST = 600
 """Characters: comparing takes time that grows with the square."""
 
 
-def words(text: str, pieces: Sequence[Piece]) -> tuple[Place, ...]:
+def words(text: str, pieces: Sequence[PhonePiece]) -> tuple[Place, ...]:
     """Those of each piece; of the whole text, shared, where a piece is not as written."""
     out: list[Place] = []
     read = _as_read(text, pieces)
@@ -43,7 +43,7 @@ def words(text: str, pieces: Sequence[Piece]) -> tuple[Place, ...]:
     return tuple(out)
 
 
-def _as_read(text: str, pieces: Sequence[Piece]) -> str:
+def _as_read(text: str, pieces: Sequence[PhonePiece]) -> str:
     """With the mark that the front end puts before a short text."""
     if pieces and pieces[0].text not in text and pieces[0].text[:1] in _PREFIXES:
         return pieces[0].text[0] + text
@@ -65,7 +65,7 @@ def shared(text: str, phones: int) -> tuple[Place, ...]:
     return tuple(out)
 
 
-def _of_piece(piece: Piece) -> tuple[Place, ...]:
+def _of_piece(piece: PhonePiece) -> tuple[Place, ...]:
     """Words of one piece, from the tokens of its normalised text."""
     longest = max(len(piece.text), len(piece.norm_text))
     if not piece.starts or longest > _COMPARED_MOST:
