@@ -35,6 +35,14 @@ def test_every_page_of_docs_is_linked_from_somewhere() -> None:
     assert alone in ([], ["pictures"])
 
 
+def test_the_way_of_a_line_leads_past_files_that_there_are() -> None:
+    text = (REPOSITORY / "docs" / "how-a-line-goes.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_/]+(?:\.py|/))`", text))
+    assert len(named) > 20
+    roots = (REPOSITORY / "daemon" / "koed", REPOSITORY)
+    assert [each for each in named if not any((root / each).exists() for root in roots)] == []
+
+
 def test_the_sample_of_a_whole_stream_names_what_there_is() -> None:
     config = load(SAMPLE)
     voices = {path.stem for path in (REPOSITORY / "profiles").glob("*.yaml")}
