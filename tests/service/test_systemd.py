@@ -61,7 +61,7 @@ def program(tmp_path: Path) -> Path:
     """A koed whose path has everything in it that a unit file could misread."""
     path = tmp_path / ODD_NAME / "koed"
     path.parent.mkdir()
-    standin = REPOSITORY / "tests" / "standin_service.py"
+    standin = Path(__file__).with_name("standin_service.py")
     command = shlex.join([sys.executable, str(standin)])
     path.write_text(f'#!/bin/sh\n[ "$*" = run ] || exit 9\nexec {command}\n')
     path.chmod(0o755)
