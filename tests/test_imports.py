@@ -360,9 +360,9 @@ def test_the_client_is_light() -> None:
 
 def test_koed_help_is_light() -> None:
     code = """
-import contextlib, io, koed.cli.main
+import contextlib, io, koed.cli
 with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
-    koed.cli.main.main(["--help"])
+    koed.cli.main(["--help"])
 assert "run" in text.getvalue(), text.getvalue()
 """
     assert loaded_by(code, "torch", "numpy", "scipy", "pyaudio", "pyopenjtalk", "zmq") == set()

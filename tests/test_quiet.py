@@ -16,7 +16,7 @@ import yaml
 
 from koe.client import Client
 from koe.link import NoDaemon
-from koed.cli import main as cli
+from koed.cli import commands as cli
 from koed.engine import quiet
 from tests.daemon.conftest import LOW
 from tests.rigs import wait_for

@@ -1,5 +1,7 @@
-"""`python -m koed.cli` is `koed`."""
+"""``python -m koed.cli`` is `koed`."""
 
-from koed.cli.main import main
+import sys
 
-raise SystemExit(main())
+from koed.cli import main
+
+sys.exit(main())

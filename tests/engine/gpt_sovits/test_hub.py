@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from koed.bench.engine import tiny
-from koed.cli import main as cli
+from koed.cli import commands as cli
 from koed.engine.gpt_sovits.checkpoints import shared_keys
 from koed.engine.gpt_sovits.store import hub
 from koed.engine.gpt_sovits.store.store import Store

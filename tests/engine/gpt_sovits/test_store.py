@@ -15,7 +15,7 @@ import safetensors
 import torch
 
 from koed.bench.engine import tiny
-from koed.cli import main as cli
+from koed.cli import commands as cli
 from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.model.sovits import SoundModel
 from koed.engine.gpt_sovits.model.t2s import T2S

@@ -16,7 +16,7 @@ import yaml
 from koe.chat import logs, record
 from koe.chat.sources import Cutter, StandardInput
 from koe.framing import WireError
-from koed.cli import main as cli
+from koed.cli import commands as cli
 from koed.config import daemon as config
 from koed.config.chat import ViewerVoicesConfig
 from koed.errors import ConfigError, KoedError

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from koed.cli import main as cli
+from koed.cli import commands as cli
 from koed.config.obs_looks import CaptionConfig, SetupConfig
 from koed.integrations.obs import setup
 from koed.integrations.obs.link import Link

@@ -12,7 +12,7 @@ import pytest
 
 from koe.client import Refused
 from koed.bench.rig import Rig, rig
-from koed.cli import main as cli
+from koed.cli import commands as cli
 from koed.integrations.obs.link import Link
 from koed.integrations.obs.session import Session
 from koed.integrations.obs.signals import OnAir, Signal
