@@ -31,6 +31,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UtteranceQueued(Event):
+    """A line was taken and waits its turn."""
+
     event: ClassVar[str] = "utterance.queued"
     utterance: int
     text: str
@@ -65,14 +67,19 @@ class Progress(Event):
     utterance: int
     output: str
     kind: Literal["word", "segment"]
+    """What begins to sound."""
     text: str
     start: int
+    """Of its first character."""
     end: int
+    """Behind its last character."""
     heard_t: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UtteranceFinished(Event):
+    """It was heard to its end. ``spoken_s``: seconds that sounded."""
+
     event: ClassVar[str] = "utterance.finished"
     utterance: int
     output: str
@@ -115,6 +122,8 @@ class UtteranceDropped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UtteranceFailed(Event):
+    """It could not be spoken, or not to its end. ``heard``: what was."""
+
     event: ClassVar[str] = "utterance.failed"
     utterance: int
     output: str
@@ -138,6 +147,7 @@ class ChatLine(Event):
     """As it was written, cut to 500 characters."""
     reason: str = ""
     name: str | None = None
+    """As the author is displayed."""
     platform: str = ""
     line: str | None = None
     utterance: int | None = None
@@ -151,6 +161,8 @@ class ChatLine(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceChanged(Event):
+    """Another voice was chosen. ``when`` as it was asked for."""
+
     event: ClassVar[str] = "voice.changed"
     voice: str
     previous: str
@@ -164,6 +176,7 @@ class ModeChanged(Event):
 
     event: ClassVar[str] = "mode.changed"
     mode: ModeName
+    """What may sound now."""
     previous: ModeName
     output: str
     by: str = ""
@@ -176,6 +189,7 @@ class VoiceReady(Event):
     event: ClassVar[str] = "voice.ready"
     voice: str
     cached: bool = False
+    """It was on disk."""
     prepare_s: float = 0.0
 
 
@@ -188,6 +202,7 @@ class VoiceBroken(Event):
     code: str
     message: str
     kept_old: bool = False
+    """The one before it still speaks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +219,8 @@ class PhraseReady(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineDown(Event):
+    """An engine's worker is gone or cannot be reached; it is started again."""
+
     event: ClassVar[str] = "engine.down"
     engine: str
     code: str
@@ -214,6 +231,8 @@ class EngineDown(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineUp(Event):
+    """An engine can speak (again)."""
+
     event: ClassVar[str] = "engine.up"
     engine: str
     ready_s: float
@@ -248,6 +267,9 @@ class EngineFallback(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceLost(Event):
+    """The sound server or our sink is gone; lines wait where they are. ``code``: no_server,
+    server_lost, server_hung, sink_unloaded, microphone_unloaded, stream_moved, device_stalled..."""
+
     event: ClassVar[str] = "device.lost"
     output: str
     code: str
@@ -256,6 +278,8 @@ class DeviceLost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceBack(Event):
+    """It plays again."""
+
     event: ClassVar[str] = "device.back"
     output: str
     device: str
@@ -272,6 +296,7 @@ class ObsUp(Event):
     scene: str
     live: bool
     retries: int = 0
+    """Attempts that failed since it was gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,8 +319,11 @@ class ObsScene(Event):
     scene: str
     live: bool
     rule: str = ""
+    """The name or pattern that fits, ``otherwise``, or empty for none."""
     voice: str | None = None
+    """The one that the rule asks for."""
     mode: ModeName | None = None
+    """The same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,7 +333,9 @@ class ObsHears(Event):
 
     event: ClassVar[str] = "obs.hears"
     hears: bool
+    """OBS lists koed's microphone for its captures."""
     captures: list[str] = field(default_factory=list)
+    """Names of OBS's sources that do, or do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,13 +369,14 @@ class Mouth(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged(Event):
-    """``state``: ready, paused, resumed, muted, unmuted, panic, released, reloaded, stopping.
-    ``detail`` of ``panic``: by whom."""
+    """``state``: ready, paused, resumed, muted, unmuted, panic, released, audible, reloaded,
+    stopping. ``detail`` of ``panic``: by whom."""
 
     event: ClassVar[str] = "state"
     state: str
     output: str | None = None
     detail: str = ""
+    """Of ``panic``: by whom; of ``reloaded``: what changed; of ``stopping``: the signal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,6 +166,7 @@ class Mode(Request):
 
     op: ClassVar[str] = "mode"
     mode: ModeName | None = None
+    """None = tell the current one."""
     output: str | None = None
 
 
@@ -177,6 +178,7 @@ class Voice(Request):
 
     op: ClassVar[str] = "voice"
     name: str | None = None
+    """Of a profile; None = tell the current one."""
     when: When = "next"
     output: str | None = None
 
@@ -188,6 +190,7 @@ class Phrase(Request):
 
     op: ClassVar[str] = "phrase"
     name: str
+    """As in ``phrases:`` of koed.yaml."""
     voice: str | None = None
     priority: Priority = "urgent"
     ttl_s: float | None = None
@@ -271,6 +274,7 @@ class ChatDelete(Request):
     author: str | None = None
     platform: str = ""
     everything: bool = False
+    """All lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +303,7 @@ class Save(Request):
     seconds: float | None = None
     """How far back the first page starts; None = all that is kept."""
     from_frame: int | None = None
+    """Where the page begins; None = as ``seconds`` says."""
 
 
 REQUESTS: dict[str, type[Request]] = {

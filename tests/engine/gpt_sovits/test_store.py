@@ -322,7 +322,7 @@ def test_the_commands_do_without_torch(official: Path, tmp_path: Path) -> None:
     code = f"""
 import sys
 sys.modules["torch"] = None
-from koed.cli import main as cli
+from koed import cli
 folder = {str(tmp_path / "m")!r}
 pair = [{str(official / hub.S1_V2)!r}, {str(official / hub.S2_V2)!r}]
 assert cli.main(["models", "--folder", folder, "import", *pair]) == 0
