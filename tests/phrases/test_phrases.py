@@ -148,13 +148,18 @@ def test_a_phrase_is_heard_while_its_engine_is_dead(daemon: Rig, watch: Watch) -
 
 
 def fresh_engine(daemon: Rig) -> int:
-    """The engine is killed; the one that comes after it, before it can speak."""
+    """The engine is killed; the one that comes after it, stopped before it can speak."""
 
     def starting() -> int | None:
-        told = engine(daemon)
-        if told["state"] == "up":
-            os.kill(told["pid"], signal.SIGKILL)
-        return int(told["pid"]) if told["state"] == "starting" else None
+        pid = int(engine(daemon)["pid"] or 0)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):  # it is gone, and koed has yet to see it
+                os.kill(pid, signal.SIGSTOP)
+                told = engine(daemon)
+                if (told["state"], told["pid"]) == ("starting", pid):
+                    return pid
+                os.kill(pid, signal.SIGKILL)  # it was quicker
+        return None
 
     return int(wait_for(starting, PATIENCE_S, "it starts again"))
 
