@@ -14,6 +14,11 @@ from koed.config.daemon import load
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE = REPOSITORY / "docs" / "stream.yaml"
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("*/README.md")]
+SOURCES = [
+    path
+    for folder in ("daemon", "clients", "tools", "tests", "scripts")
+    for path in (REPOSITORY / folder).rglob("*.py")
+]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -33,6 +38,15 @@ def test_every_page_of_docs_is_linked_from_somewhere() -> None:
     }
     alone = [page.name for page in REPOSITORY.glob("docs/*") if page.resolve() not in linked]
     assert alone in ([], ["pictures"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_python_files_that_a_page_names_are_there(page: Path) -> None:
+    if page.name == "CHANGELOG.md":  # it tells of what was
+        return
+    named = set(re.findall(r"(?<![\w/])[a-z_][\w/]*\.py\b", page.read_text(encoding="utf-8")))
+    there = [f"/{path.relative_to(REPOSITORY)}" for path in SOURCES]
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
 
 
 def test_the_way_of_a_line_leads_past_files_that_there_are() -> None:

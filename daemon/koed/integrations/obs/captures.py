@@ -63,7 +63,7 @@ class Sight:
 
 
 class Captures:
-    """A part of the OBS companion (see `koed.integrations.obs.companion.Part`) that hears the bus.
+    """A part of the OBS companion (see `companion.ObsPart`) that hears the bus.
 
     ``microphones``: output -> the name of its microphone; ``recorders``: of an output, the names of
     the programs that record it; ``publish``: onto the bus."""

@@ -127,7 +127,7 @@ class Survey:
 
 
 class Prompter:
-    """A part of the OBS companion (see `koed.integrations.obs.companion.Part`) that hears the bus.
+    """A part of the OBS companion (see `companion.ObsPart`) that hears the bus.
     All of it is called on the main thread."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""As `keys`, for the files that all versions share: HuBERT, BERT and the speaker network."""
+"""As `s1_s2_keys`, for the files that all versions share: HuBERT, BERT and the speaker network."""
 
 from __future__ import annotations
 
