@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 RATE_HZ = 48000
 START_S = 60.0
 POLL_S = 0.02
+NO_DEVICE = 0xFFFFFFFF  # PA_INVALID_INDEX
 
 
 def wait_for(condition: Callable[[], Any], timeout_s: float = 40.0, what: str = "") -> Any:
@@ -203,12 +204,20 @@ class SoundServer:
         self.play(pitch_hz, "street")
         self.choose("source", "live")
 
+    def stream(self, kind: str, name: str) -> str:
+        """Number of the one stream of a program, once there is one."""
+        (number,) = wait_for(lambda: self.streams(kind, name), what=f"{name}'s stream")
+        return str(number)
+
     def streams(self, kind: str, name: str) -> dict[str, bool]:
-        """Numbers of the ``sink-inputs`` or ``source-outputs`` of a program, and who is mute."""
+        """Numbers of the ``sink-inputs`` or ``source-outputs`` of a program that have a device, and
+        who is mute. PipeWire knows a stream before it is linked, and forgets whither it is moved
+        then."""
         found = {}
         for block in self.pactl("list", kind).split("\n\n"):
             number = block.partition("#")[2].partition("\n")[0]
-            if f'application.name = "{name}"' in block:
+            linked = not any(f"\t{device}: {NO_DEVICE}\n" in block for device in ("Sink", "Source"))
+            if linked and f'application.name = "{name}"' in block:
                 found[number] = "\tMute: yes" in block
         return found
 

@@ -7,14 +7,18 @@ given the new device, and heard again when that has its sound. Whom she had mute
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from koed.audio.hushed import Hushed, name_of
-from koed.audio.sound_server import SoundServer
+from koed.audio.sound_server import NO_INDEX, SoundServer
 from koed.audio.virtual import Devices, leftovers
 from koed.errors import KoedError
+
+MOVES_ALLOWED = 5
+"""A stream that the server puts elsewhere more often stays mute there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Recorders:
         self.names: tuple[str, ...] = ()
         """Of the programs that record, as of the last look."""
         self._known: dict[int, Recorder] = {}
+        self._moves: Counter[int] = Counter()
         self._hushed = Hushed("source_output", memory)
 
     @property
@@ -44,12 +49,23 @@ class Recorders:
         """Of another server than before nobody is known."""
         if self._hushed.meet(server):
             self._known = {}
+            self._moves.clear()
 
     def look(self, streams: list[Any], devices: Devices) -> None:
         """Note who records. ``streams`` were listed before the devices, which stood then: who is
-        elsewhere has gone there by itself."""
-        self._known = recorders(streams, devices.sink, devices.microphone)
-        self.names = tuple(sorted({recorder.name for recorder in self._known.values()}))
+        elsewhere has gone there by itself, unless we muted him or the server has yet to link him:
+        he has not been given the new devices then."""
+        ours = recorders(streams, devices.sink, devices.microphone)
+        kept = {
+            stream.index: self._known[stream.index]
+            for stream in streams
+            if stream.index in self._known
+            and (stream.source == NO_INDEX or self._hushed.owes(stream))
+        }
+        self._known = kept | ours
+        for index in ours:
+            self._moves.pop(index, None)
+        self.names = tuple(sorted({recorder.name for recorder in ours.values()}))
 
     def hush(self, server: SoundServer, sink: Any = None, microphone: Any = None) -> None:
         """Our devices are gone, or going (those that are still there)."""
@@ -70,9 +86,12 @@ class Recorders:
             wanted = devices.microphone.index
             if recorder.of == "sink":
                 wanted = devices.sink.monitor_source
-            if stream.source != wanted:
-                taken.append(recorder.name)
-                _move(server, stream, wanted)
+            # PipeWire forgets whither a stream is moved that it has yet to link.
+            if stream.source in (wanted, NO_INDEX) or self._moves[stream.index] >= MOVES_ALLOWED:
+                continue
+            self._moves[stream.index] += 1
+            taken.append(recorder.name)
+            _move(server, stream, wanted)
         if not taken:
             return []
         return [
@@ -114,8 +133,8 @@ def recorders(streams: list[Any], sink: Any, microphone: Any) -> dict[int, Recor
     return found
 
 
-def _move(server: SoundServer, stream: Any, source: int) -> bool:
-    return server.tried(lambda p: p.source_output_move(stream.index, source))
+def _move(server: SoundServer, stream: Any, source: int) -> None:
+    server.tried(lambda p: p.source_output_move(stream.index, source))
 
 
 def _asks_for(stream: Any, microphone: Any) -> bool:

@@ -85,10 +85,13 @@ class Installation:
         if made:
             volumes.open_devices(self.server, devices)
             self.defaults.made(self.server, before)
-        for error in recorders.take_back(self.server, devices):
-            self.wishes.tell(error)
+        self._take_back(devices)
         recorders.look(source_outputs(self.server), devices)
         self.wake(devices)
+
+    def _take_back(self, devices: Devices) -> None:
+        for error in self.wishes.recorders.take_back(self.server, devices):
+            self.wishes.tell(error)
 
     def wake(self, devices: Devices) -> bool:
         """Whether our sink was suspended, so that it took no sound. PipeWire does that to whatever
@@ -163,6 +166,7 @@ class Session(Installation):
                     "stream_moved", "the sound server plays our stream into another sink"
                 )
             self.server.wait(0.05)
+            self.microphone.verify()  # it may have gone again: then nothing comes
         volumes.open_stream(self.server, stream)
 
     def _stream(self) -> Any:
@@ -215,6 +219,7 @@ class Session(Installation):
             raise
         wishes.recorders.look(recording, devices)
         if wishes.recorders.has_muted:
+            self._take_back(devices)
             wishes.recorders.open_ears(self.server, devices)
         stream = self._stream()
         # None = no stream: after an underrun ALSA makes a new one. If it does not, it will stall.

@@ -20,7 +20,7 @@ OWNER = "koed"
 PROCESS = secrets.token_hex(6)
 """This process, among all koeds of the server: process ids come again in each container."""
 
-_NO_INDEX = 0xFFFFFFFF  # PA_INVALID_INDEX: PipeWire has yet to link the stream
+NO_INDEX = 0xFFFFFFFF  # PA_INVALID_INDEX: PipeWire has yet to link the stream
 
 
 class SoundServer:
@@ -126,7 +126,7 @@ class SoundServer:
     def stream(self, mark_key: str, mark: str) -> Any:
         """The stream with this property that plays into a sink; None = there is none."""
         for stream in self.call(lambda p: p.sink_input_list()):
-            if stream.proplist.get(mark_key) == mark and stream.sink != _NO_INDEX:
+            if stream.proplist.get(mark_key) == mark and stream.sink != NO_INDEX:
                 return stream
         return None
 
