@@ -19,6 +19,7 @@ SOURCES = [
     for folder in ("daemon", "clients", "tools", "tests", "scripts")
     for path in (REPOSITORY / folder).rglob("*.py")
 ]
+OF_EXAMPLES = ["/koed_morse.py"]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -45,7 +46,7 @@ def test_python_files_that_a_page_names_are_there(page: Path) -> None:
     if page.name == "CHANGELOG.md":  # it tells of what was
         return
     named = set(re.findall(r"(?<![\w/])[a-z_][\w/]*\.py\b", page.read_text(encoding="utf-8")))
-    there = [f"/{path.relative_to(REPOSITORY)}" for path in SOURCES]
+    there = [f"/{path.relative_to(REPOSITORY)}" for path in SOURCES] + OF_EXAMPLES
     assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
 
 

@@ -92,7 +92,7 @@ TABLE = {
     "koed.errors": May(),
     "koed.events": May("koe.protocol"),
     "koed.config": May("koe.hotkeys.bindings koe.protocol koed.auth koed.config koed.errors"),
-    "koed.config.schema": May("koed.config", "yaml"),
+    "koed.config.schema": May("koed.config koed.errors", "yaml"),
     "koed.config.yaml_nodes": May("koed.errors", "yaml"),
     # the edges of the process
     "koed.auth": May("koed.auth koed.errors", "zmq"),
@@ -110,6 +110,7 @@ TABLE = {
     "koed.audio.sound_server": May("koed.errors", "pulsectl"),
     # engines: what both sides know, the stage's side, the worker's, and the engines
     "koed.engine": May("koed.engine koed.errors", "numpy msgpack"),
+    "koed.engine.registry": May("koed.config.engines koed.engine koed.errors"),
     "koed.engine.base": May(third="numpy msgpack"),
     "koed.engine.host": May("koe.protocol koed.config koed.engine koed.errors koed.events",
                             "numpy zmq"),

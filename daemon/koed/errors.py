@@ -1,6 +1,12 @@
-"""One base error. Library errors become a `KoedError` with a code where they enter."""
+"""One base error, and the hint that most have.
+
+Library errors become a `KoedError` with a code where they enter.
+"""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class KoedError(Exception):
@@ -26,3 +32,12 @@ class EngineError(KoedError):
 
 class DeviceError(KoedError):
     """An audio device or server cannot be used."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint: the known word that is meant, or else all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(word[:80], names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there are: {', '.join(names)}" if names else ""

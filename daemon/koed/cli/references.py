@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from koed.config import hotkeys
 from koed.config.daemon import Config
 from koed.config.phrases import PhraseConfig
-from koed.config.yaml_nodes import did_you_mean
+from koed.errors import did_you_mean
 from koed.integrations.obs.rules import OTHERWISE
 
 

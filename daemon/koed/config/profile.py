@@ -14,16 +14,16 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from koed.auth import keys
 from koed.config import schema
 from koed.config.daemon import Endpoint, Name
+from koed.config.engines import Installed
 from koed.config.schema import Match, Range
-from koed.config.yaml_nodes import did_you_mean
-from koed.errors import ConfigError, KoedError
+from koed.errors import ConfigError, KoedError, did_you_mean
 
-Engine = Literal["embedded", "tone", "gpt_sovits"]
+Engine = Annotated[str, Installed()]
 Language = Annotated[str, Match(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", "a language such as en or ja")]
 
 MAX_AUDIO_BYTES = 16 * 1024 * 1024

@@ -21,8 +21,8 @@ from koed.config.profile import (
     printable,
     read_profile,
 )
-from koed.config.yaml_nodes import Problem, bad_config, did_you_mean
-from koed.errors import ConfigError
+from koed.config.yaml_nodes import Problem, bad_config
+from koed.errors import ConfigError, did_you_mean
 
 FOLDER = "*"
 """Stands for the folder itself among the broken names."""

@@ -31,9 +31,9 @@ from koed.config.yaml_nodes import (
     Problem,
     bad_config,
     compose,
-    did_you_mean,
     read_bytes,
 )
+from koed.errors import did_you_mean
 
 _BAD: Any = object()
 

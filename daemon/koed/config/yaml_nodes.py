@@ -5,7 +5,6 @@ Safe tags only, no aliases (so no "billion laughs"), bounded size and depth.
 
 from __future__ import annotations
 
-import difflib
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,15 +46,6 @@ def bad_config(source: str, problems: Iterable[Problem]) -> ConfigError:
     if len(ordered) > MAX_PROBLEMS:
         lines.append(f"{source}: and more problems")
     return ConfigError("bad_config", "\n".join(lines))
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint: the known word that is meant, or else all of them."""
-    names = list(known)
-    close = difflib.get_close_matches(word[:80], names, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"there are: {', '.join(names)}" if names else ""
 
 
 def read_bytes(path: Path) -> bytes:

@@ -159,6 +159,24 @@ class Stream(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What is known of an engine before anything of it is loaded. The daemon imports the module
+    that holds this value, so that one imports nothing heavy: an entry point of the group
+    ``koed.engines`` names it."""
+
+    engine: str
+    """``"module:Class"`` of the `Engine`; imported in the worker alone, called without arguments.
+    """
+    neural: bool = False
+    """It holds whole networks: the limits ``engine.neural_memory_mb`` and ``neural_start_s`` of
+    koed.yaml are its own."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What its libraries must find when they are loaded, unless the user has set it."""
+    install: str = ""
+    """What to do if one of its libraries is missing."""
+
+
 class Engine(Protocol):
     """Raises `koed.errors.EngineError` with a code; any other exception is a bug of the engine."""
 

@@ -1,52 +1,60 @@
-"""Engines by name, loaded when asked for: a worker pays only for the one that it runs."""
+"""Engines by name, from the entry points of the group ``koed.engines``.
+
+Each names a `koed.engine.base.EngineSpec`, which costs nothing to import; the engine itself is
+imported where it runs, in its worker. How to add one: docs/engines.md.
+"""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 
+from koed.config import engines
 from koed.engine import quiet
-from koed.engine.base import Engine
+from koed.engine.base import Engine, EngineSpec
 from koed.errors import EngineError
 
-ENGINES = {
-    "tone": ("koed.engine.tone", "ToneEngine"),
-    "embedded": ("koed.engine.embedded.engine", "EmbeddedEngine"),
-    "gpt_sovits": ("koed.engine.gpt_sovits.engine", "GptSovitsEngine"),
-}
 
-ENVIRONMENT = {"gpt_sovits": {"OMP_WAIT_POLICY": "PASSIVE"}}
-"""What a library must find when it is loaded, unless the user has set it. torch's threads would
-wait for each other busily, and take the processor from the one that they wait for: with other work
-on the machine that made them three to ten times slower."""
+def find(name: str) -> EngineSpec:
+    """Raises `EngineError` ``unknown_engine`` or ``engine_broken``."""
+    if name not in engines.installed():
+        raise EngineError("unknown_engine", *engines.unknown(name))
+    try:
+        spec = engines.installed()[name].load()
+    except Exception as error:  # it is not our code
+        raise _broken(name, f"it cannot be imported: {error!r:.200}") from error
+    if not isinstance(spec, EngineSpec):
+        raise _broken(name, f"its entry point names a {type(spec).__name__}, not an EngineSpec")
+    return spec
 
 
 def set_environment(name: str) -> None:
     """Before any of the libraries of this engine is loaded."""
     quiet.keep(os.environ)
-    for variable, value in ENVIRONMENT.get(name, {}).items():
+    for variable, value in find(name).environment.items():
         os.environ.setdefault(variable, value)
 
 
 def create(name: str) -> Engine:
-    """A fresh engine, nothing loaded yet; raises `EngineError` ``unknown_engine`` or
+    """A fresh engine, nothing loaded yet; raises `EngineError` as `find` does, or
     ``library_missing``."""
-    if name not in ENGINES:
-        close = difflib.get_close_matches(name, ENGINES, n=1)
-        raise EngineError(
-            "unknown_engine",
-            f"there is no engine {name[:40]!r}",
-            f"did you mean {close[0]!r}?" if close else f"engines: {', '.join(ENGINES)}",
-        )
-    module, cls = ENGINES[name]
+    spec = find(name)
     set_environment(name)
+    module, _, cls = spec.engine.partition(":")
     try:
         engine: Engine = getattr(importlib.import_module(module), cls)()
     except ModuleNotFoundError as error:
         raise EngineError(
             "library_missing",
             f"engine {name} needs the library {error.name}, which is not installed",
-            "pip install 'koed[gpt-sovits]'" if name == "gpt_sovits" else "make run installs it",
+            spec.install,
         ) from error
+    except AttributeError as error:
+        raise _broken(name, str(error)) from error
     return engine
+
+
+def _broken(name: str, why: str) -> EngineError:
+    return EngineError(
+        "engine_broken", f"engine {name}: {why}", "mend or remove the package that it comes from"
+    )

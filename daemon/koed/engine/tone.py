@@ -20,6 +20,7 @@ from koed.engine import settings
 from koed.engine.base import (
     Capabilities,
     Chunk,
+    EngineSpec,
     Job,
     Mouth,
     ProfileSpec,
@@ -32,6 +33,8 @@ from koed.engine.loudness import voice_lufs
 from koed.errors import EngineError
 
 RATE_HZ = 48000
+
+ENGINE = EngineSpec("koed.engine.tone:ToneEngine")
 
 SCHEMA: settings.Schema = {
     "hz": settings.Number(0.0, 0.0, 8000.0),  # 0 = one of its own, from the profile's name

@@ -6,7 +6,6 @@ stays in use. A broken edit changes nothing but what `voices` reports.
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from koe.protocol import VoiceBroken, VoiceReady
 from koed.config.profile import Profile
 from koed.config.profile_folder import ProfileFolder
 from koed.engine.base import ProfileSpec
-from koed.errors import ConfigError, KoedError
+from koed.errors import ConfigError, KoedError, did_you_mean
 from koed.events import Bus
 from koed.voices.specs import spec
 
@@ -89,9 +88,7 @@ class VoiceBook:
                 "voice_broken", f"voice {name} cannot be used: {entry.error.message}", "koe voices"
             )
         if entry is None or entry.removed:
-            names = self.names()
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"voices: {', '.join(names)}"
+            hint = did_you_mean(name, self.names())
             raise KoedError("unknown_voice", f"there is no voice {name[:40]!r}", hint)
 
     def names(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import time
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from koe.protocol import EngineDown, EngineUp
 from koed.config.daemon import EngineConfig
 from koed.config.profile import Profile
+from koed.engine import registry
 from koed.engine.base import Capabilities, Mouth, Word
 from koed.engine.host.supervisor import EngineHost
 from koed.engine.jobs import Jobs
-from koed.errors import KoedError
+from koed.errors import EngineError, KoedError
 from koed.events import Bus
 
 log = logging.getLogger(__name__)
@@ -86,7 +88,10 @@ class EngineHosts:
         return name, host
 
     def _limits(self, engine: str) -> EngineConfig:
-        if engine != "gpt_sovits":
+        neural = False
+        with contextlib.suppress(EngineError):  # its worker will say it
+            neural = registry.find(engine).neural
+        if not neural:
             return self._config
         return dataclasses.replace(
             self._config,

@@ -10,7 +10,7 @@ from typing import Any
 from koe.protocol import ModeName
 from koed.config.daemon import Config, resolve
 from koed.config.profile_folder import ProfileFolder
-from koed.config.yaml_nodes import did_you_mean
+from koed.errors import did_you_mean
 from koed.integrations.obs import rules
 from koed.integrations.obs.link import Link
 from koed.integrations.obs.rules import OTHERWISE, Decision

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import os
 import shutil
 import tempfile
@@ -44,7 +43,7 @@ from koed.engine.gpt_sovits.store.importing import (
     write_card,
 )
 from koed.engine.gpt_sovits.store.index import Index, Stamp, stamp
-from koed.errors import EngineError
+from koed.errors import EngineError, did_you_mean
 
 __all__ = ["File", "Inventory", "Model", "Store", "default_folder"]
 
@@ -209,9 +208,7 @@ class Store:
         for model in models:
             if model.name == name:
                 return model
-        names = [model.name for model in models]
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
+        hint = did_you_mean(name, [model.name for model in models])
         raise EngineError("unknown_model", f"there is no model {name[:64]!r}", hint)
 
     def _models(self, files: list[File]) -> Iterator[Model]:
