@@ -25,7 +25,7 @@ from koed.config.daemon import Config, TranscriptConfig, differing, load, resolv
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.integrations.base import Companion, Punctual
-from koed.integrations.chat.counter import ChatCounter
+from koed.integrations.chat.handlers import ChatCounter
 from koed.persistence.keeping import Keeping
 from koed.persistence.replay import Keeper
 from koed.phrases.handlers import PhraseDesk

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from koed.audio.foreign_streams import RETURNS_ALLOWED, Strangers
 from koed.audio.sound_server import OWNER
-from koed.audio.strangers import RETURNS_ALLOWED, Strangers
 
 OURS, SPEAKERS = 1, 2
 

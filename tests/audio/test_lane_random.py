@@ -17,8 +17,8 @@ import pytest
 from lane_model import LaneModel
 
 from koed.audio.arrangement import Entry, Joint
+from koed.audio.commands import Orders
 from koed.audio.mixer import Mixer
-from koed.audio.orders import Orders
 
 RATE = 8000
 FADE = 4

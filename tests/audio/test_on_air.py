@@ -13,7 +13,7 @@ import pytest
 from koed.audio.defaults import PIPEWIRE_SETTLE_S, SETTLE_S
 from koed.audio.recorders import Recorders
 from koed.audio.sound_server import SoundServer as SoundServerConnection
-from koed.audio.virtual import Devices
+from koed.audio.virtual_mic import Devices
 from tests.audio.conftest import MUSIC_HZ, OURS_HZ, STREET_HZ, Stage
 from tests.rigs import RATE_HZ, Recorder, SoundServer, wait_for
 

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.audio.arrangement import Entry, Kind, Report
+from koed.audio.commands import Orders
 from koed.audio.history import History
+from koed.audio.input import Source
 from koed.audio.lane import Lane
 from koed.audio.levels import MOUTH_S, Level, Meter
 from koed.audio.limiter import Limiter
-from koed.audio.orders import Orders
-from koed.audio.source import Source
 from koed.audio.track import Ramp, Samples, Track, rise_curve
 from koed.errors import KoedError
 

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from koe.protocol import DeviceBack, DeviceLost, Trouble
 from koed.audio.device import PulseDevice
+from koed.audio.foreign_streams import Strangers
 from koed.audio.recorders import Recorders
+from koed.audio.server_mute import Valve
 from koed.audio.session import Installation, Session, Wishes
 from koed.audio.sinks import NullDevice
-from koed.audio.strangers import Strangers
-from koed.audio.valve import Valve
 from koed.audio.volumes import Volumes
 from koed.errors import DeviceError, KoedError
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from koed.audio.hushed import Hushed, name_of
+from koed.audio.muted_streams import Hushed, name_of
 from koed.audio.sound_server import NO_INDEX, SoundServer
-from koed.audio.virtual import Devices, leftovers
+from koed.audio.virtual_mic import Devices, leftovers
 from koed.errors import KoedError
 
 MOVES_ALLOWED = 5

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from koed.audio import volumes
 from koed.audio.defaults import DefaultDevices
 from koed.audio.device import MARK, PulseDevice, Source
+from koed.audio.foreign_streams import Strangers
 from koed.audio.recorders import Recorders, source_outputs
+from koed.audio.server_mute import Valve
 from koed.audio.sound_server import SoundServer, client_name
-from koed.audio.strangers import Strangers
-from koed.audio.valve import Valve
-from koed.audio.virtual import Devices, VirtualMicrophone
+from koed.audio.virtual_mic import Devices, VirtualMicrophone
 from koed.audio.volumes import Volumes
 from koed.errors import DeviceError, KoedError
 

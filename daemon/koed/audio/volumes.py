@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from koed.audio.sound_server import SoundServer
-from koed.audio.virtual import Devices
+from koed.audio.virtual_mic import Devices
 from koed.errors import KoedError
 
 LOW_PERCENT = 50

@@ -60,7 +60,7 @@ def devices(config: Config, as_json: bool, remove: bool = False) -> int:
 def _leftovers(remove: bool) -> list[Finding]:
     from koed.audio.recorders import who_records
     from koed.audio.sound_server import SoundServer
-    from koed.audio.virtual import leftovers, unload
+    from koed.audio.virtual_mic import leftovers, unload
 
     server = SoundServer()
     try:

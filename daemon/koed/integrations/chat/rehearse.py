@@ -22,7 +22,7 @@ from koed.errors import KoedError
 from koed.integrations.chat import viewers as viewer_file
 from koed.integrations.chat.ledger import Ledger, LedgerEntry, copy_of
 from koed.integrations.chat.policy import Policy, Scene, Verdict
-from koed.integrations.chat.theatre import Fate, Theatre
+from koed.integrations.chat.simulation import Fate, Theatre
 from koed.integrations.chat.viewers import Viewers
 
 UNTIMED_S = 1.0

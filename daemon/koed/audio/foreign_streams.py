@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from koed.audio.device import MARK
-from koed.audio.hushed import Hushed, name_of
+from koed.audio.muted_streams import Hushed, name_of
 from koed.audio.sound_server import OWNER, SoundServer
 from koed.errors import KoedError
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from koed.audio.device import PulseDevice
+from koed.audio.server_mute import SHUT_S, Valve
 from koed.audio.sound_server import SoundServer as Connection
-from koed.audio.valve import SHUT_S, Valve
-from koed.audio.virtual import VirtualMicrophone
+from koed.audio.virtual_mic import VirtualMicrophone
 from tests.rigs import RATE_HZ, Recorder, SoundServer, ToneSource, wait_for
 
 LONG_S = 1.0
@@ -35,7 +35,7 @@ def is_muted(sound: SoundServer) -> bool:
 def test_it_cuts_what_is_on_its_way_and_opens_by_itself(
     sound: SoundServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("koed.audio.valve.SHUT_S", LONG_S)
+    monkeypatch.setattr("koed.audio.server_mute.SHUT_S", LONG_S)
 
     def is_shut() -> bool:
         valve.shut()  # again: it shall not open before anybody could look

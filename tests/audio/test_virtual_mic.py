@@ -11,7 +11,7 @@ import pytest
 
 from koed.audio.defaults import DefaultDevices
 from koed.audio.sound_server import SoundServer, client_name
-from koed.audio.virtual import VirtualMicrophone, leftovers, plain
+from koed.audio.virtual_mic import VirtualMicrophone, leftovers, plain
 from koed.errors import DeviceError
 from tests.rigs import SoundServer as Rig
 from tests.rigs import wait_for
@@ -22,7 +22,7 @@ HOSTILE = 'Bob\'s "voice" \\ 声\n; sink_name=evil'
 CHILD = """
 import sys, time
 from koed.audio.sound_server import SoundServer, client_name
-from koed.audio.virtual import VirtualMicrophone
+from koed.audio.virtual_mic import VirtualMicrophone
 server = SoundServer(timeout_s=20.0)
 server.connect()
 VirtualMicrophone(server, "koed", "koed_mic", "koed").ensure()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from koed.audio.orders import Orders
+from koed.audio.commands import Orders
 
 
 def test_orders_are_obeyed_once_in_their_order_and_no_more_than_counted() -> None:
