@@ -25,15 +25,15 @@ from koed.config.daemon import Config, TranscriptConfig, differing, load, resolv
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.integrations.base import Companion, Punctual
-from koed.integrations.chat.handlers import ChatCounter
+from koed.integrations.chat.handlers import ChatHandlers
 from koed.persistence.keeping import Keeping
-from koed.persistence.replay import Keeper
-from koed.phrases.handlers import PhraseDesk
+from koed.persistence.replay import ReplayWriter
+from koed.phrases.handlers import PhraseHandlers
 from koed.playback import audible, shutdown
 from koed.playback.dispatch import Outlet
 from koed.playback.inputs import SetMode
 from koed.playback.recorder import Recorder
-from koed.server.handlers import Desk
+from koed.server.handlers import Handlers
 from koed.server.zmq import NOBODY, Asker, Server
 from koed.service import metrics
 from koed.service.runtime import Bell, RuntimeDir, Signals, on_terminal
@@ -80,14 +80,14 @@ class App:
         outlets = {name: self._outlet(output) for name, output in self.outputs.items()}
         recorder = Recorder() if config.replay else None
         if recorder is not None:
-            self.bus.listen(Keeper(recorder, state_dir() / "replay").listen)
+            self.bus.listen(ReplayWriter(recorder, state_dir() / "replay").listen)
         voice = assemble(
             config, self.context, runtime_dir, outlets, self.bus, self.bell.ring, recorder=recorder
         )
         self.engines, self.book, self.phrases = voice.engines, voice.book, voice.phrases
         self.dispatch, self.player = voice.dispatch, voice.player
         self.lineup = voice.player.lineup
-        self.desk = Desk(
+        self.handlers = Handlers(
             config,
             self.dispatch,
             {name: output.mixer.history for name, output in self.outputs.items()},
@@ -97,14 +97,14 @@ class App:
             self.status,
             self.reload,
         )
-        phrases = PhraseDesk(self.phrases, lambda say: self.desk.handle(say, NOBODY) or {})
-        self.desk.add("phrase", phrases.phrase)
-        self.desk.add("phrases", phrases.phrases)
+        phrases = PhraseHandlers(self.phrases, lambda say: self.handlers.handle(say, NOBODY) or {})
+        self.handlers.add("phrase", phrases.phrase)
+        self.handlers.add("phrases", phrases.phrases)
         self.keeping = Keeping(
             config, runtime_dir, state_dir(), self.dispatch, self.book, self.bus,
-            self.desk.number, self._trouble,
+            self.handlers.number, self._trouble,
         )  # fmt: skip
-        self.desk.listen(self.keeping.carried_out)
+        self.handlers.listen(self.keeping.carried_out)
         self.transcript = Transcript(self._transcript_config(), state_dir(), self._trouble)
         self.counters = metrics.Counters()
         self.bus.listen(self.counters.listen)
@@ -112,7 +112,9 @@ class App:
         self.watchdog = Watchdog(self.notifier)
         self.companions: dict[str, Companion] = {
             "phrases": self.phrases,
-            "chat": ChatCounter(config, self.desk, self.dispatch, self.book, self.bus, state_dir()),
+            "chat": ChatHandlers(
+                config, self.handlers, self.dispatch, self.book, self.bus, state_dir()
+            ),
         }
         if config.obs.wanted:
             self._add_obs()
@@ -128,8 +130,8 @@ class App:
             self.config,
             self.bus,
             self.bell.ring,
-            lambda request: self.desk.handle(request, NOBODY),
-            self.desk.voice,
+            lambda request: self.handlers.handle(request, NOBODY),
+            self.handlers.voice,
             lambda mode, output, by: self.dispatch.ask(SetMode(mode, output, by)),
             lambda output: self.outputs[output].recorders,
         )
@@ -304,7 +306,7 @@ class App:
             poller.register(socket, zmq.POLLIN)
         poller.poll(max(0, int(timeout_s * 1000 + 0.999)))
         self.bell.silence()
-        if self.server.receive(self.desk.handle, self.desk.push, self._wire_trouble):
+        if self.server.receive(self.handlers.handle, self.handlers.push, self._wire_trouble):
             self.bell.ring()
         self.engines.receive()
         for output in self.outputs.values():
@@ -338,7 +340,7 @@ class App:
         held = any(channel.held for channel in self.lineup.channels.values())
         if self.config.greeting and self.keeping.orderly and not held:
             try:
-                greeting = self.desk.handle(Say(text=self.config.greeting), NOBODY) or {}
+                greeting = self.handlers.handle(Say(text=self.config.greeting), NOBODY) or {}
             except KoedError as error:
                 self._trouble(error)
             else:

@@ -18,8 +18,8 @@ from koed.engine.host.supervisor import EngineHost
 from koed.engine.jobs import Jobs
 from koed.events import Bus
 from koed.phrases.book import PhraseBook
-from koed.phrases.disk_cache import Shelf
-from koed.phrases.renderer import Studio
+from koed.phrases.disk_cache import DiskCache
+from koed.phrases.renderer import PhraseRenderer
 from koed.playback.dispatch import Dispatch, Outlet
 from koed.playback.lineup import serials
 from koed.playback.player import Player
@@ -69,8 +69,8 @@ def assemble(
         book,
         hosts,
         bus,
-        Shelf(cache_dir() / "phrases", int(config.phrase_cache.disk_mb * 1e6), wake),
-        lambda done: Studio(
+        DiskCache(cache_dir() / "phrases", int(config.phrase_cache.disk_mb * 1e6), wake),
+        lambda done: PhraseRenderer(
             jobs, lane_of_phrases, serials("phrase"), config.engine.lookahead_s, done
         ),
         busy=lambda: any(True for _ in player.lineup.on_stage()),

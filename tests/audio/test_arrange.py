@@ -129,9 +129,9 @@ def test_it_is_not_idle_while_a_list_waits() -> None:
     rig.leave()
     rig.run(BLOCK * 3)
     assert rig.mixer.idle
-    add = rig.mixer._orders.add
+    add = rig.mixer._commands.add
     seen: list[bool] = []
-    rig.mixer._orders.add = lambda *order: (  # type: ignore[method-assign]
+    rig.mixer._commands.add = lambda *order: (  # type: ignore[method-assign]
         seen.append(rig.mixer.idle), add(*order), seen.append(rig.mixer.idle))  # fmt: skip
     rig.declare(2)
     assert seen == [False, False]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from koed.audio.foreign_streams import RETURNS_ALLOWED, Strangers
+from koed.audio.foreign_streams import RETURNS_ALLOWED, ForeignStreams
 from koed.audio.sound_server import OWNER
 
 OURS, SPEAKERS = 1, 2
@@ -53,27 +53,27 @@ class SlowServer:
         self.music.sink = self._moved_to
 
 
-def told(strangers: Strangers, server: Any) -> list[str]:
-    return [error.message for error in strangers.show_out(server, OURS)]
+def told(foreign: ForeignStreams, server: Any) -> list[str]:
+    return [error.message for error in foreign.show_out(server, OURS)]
 
 
 def test_a_program_on_its_way_has_not_come_back() -> None:
-    strangers, server = Strangers(), SlowServer()
-    assert len(told(strangers, server)) == 1
+    foreign, server = ForeignStreams(), SlowServer()
+    assert len(told(foreign, server)) == 1
     for _ in range(3 * RETURNS_ALLOWED):
-        assert told(strangers, server) == []
+        assert told(foreign, server) == []
         assert server.music.mute
     server.arrive()
-    assert told(strangers, server) == []
+    assert told(foreign, server) == []
     assert not server.music.mute
 
 
 def test_a_program_that_comes_back_too_often_stays_mute() -> None:
-    strangers, server = Strangers(), SlowServer()
+    foreign, server = ForeignStreams(), SlowServer()
     for _ in range(RETURNS_ALLOWED + 1):
         server.music.sink = OURS
-        (message,) = told(strangers, server)
+        (message,) = told(foreign, server)
         server.arrive()
-        told(strangers, server)
+        told(foreign, server)
     assert "again and again" in message
     assert server.music.mute

@@ -17,7 +17,7 @@ import pytest
 from lane_model import LaneModel
 
 from koed.audio.arrangement import Entry, Joint
-from koed.audio.commands import Orders
+from koed.audio.commands import Commands
 from koed.audio.mixer import Mixer
 
 RATE = 8000
@@ -30,7 +30,7 @@ SOUND = np.tile((np.arange(97, dtype=np.float32) + 1) / 1000, 2)
 """A value tells where in a track it was; two tracks together leave the limiter at rest."""
 
 
-class WatchedOrders(Orders):
+class WatchedCommands(Commands):
     """Tells the stage when it is added to, counted and obeyed."""
 
     def __init__(self, stage: Stage) -> None:
@@ -38,13 +38,13 @@ class WatchedOrders(Orders):
         self._stage = stage
 
     def add(self, order: Callable[..., Any], *arguments: Any) -> None:
-        self._stage.adds(lambda: super(WatchedOrders, self).add(order, *arguments))
+        self._stage.adds(lambda: super(WatchedCommands, self).add(order, *arguments))
 
     def __len__(self) -> int:
         return self._stage.step("count", super().__len__)
 
-    def obey(self, count: int) -> None:
-        self._stage.step("obey", lambda: super(WatchedOrders, self).obey(count))
+    def run(self, count: int) -> None:
+        self._stage.step("obey", lambda: super(WatchedCommands, self).run(count))
 
 
 class Stage:
@@ -54,7 +54,7 @@ class Stage:
         self.rng = random.Random(seed)
         self.model = LaneModel(RATE, FADE)
         self.mixer = Mixer(RATE, fade_ms=0.5, true_peak_db=-1.0, history_s=0.0)
-        self.mixer._orders = WatchedOrders(self)
+        self.mixer._commands = WatchedCommands(self)
         self.lane = self.mixer._lane(0)
         read, catch_up = self.lane.read, self.mixer._catch_up
         self.lane.read = lambda: self.step("read", read)  # type: ignore[method-assign]
@@ -234,7 +234,7 @@ def check(stage: Stage) -> None:
     assert set(ends) == model.seen, "what no block saw has no report"
     assert set(ends.values()) <= {1}
     assert stage.lane.fed == stage.lane.consumed == stage.fed
-    assert not mixer._orders
+    assert not mixer._commands
     assert not stage.lane.busy
     out = np.concatenate(stage.blocks)[mixer.delay_frames :]
     wanted = np.array(model.out[: len(out)], dtype=np.float32)

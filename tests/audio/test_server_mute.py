@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from koed.audio.device import PulseDevice
-from koed.audio.server_mute import SHUT_S, Valve
+from koed.audio.server_mute import SHUT_S, ServerMute
 from koed.audio.sound_server import SoundServer as Connection
 from koed.audio.virtual_mic import VirtualMicrophone
 from tests.rigs import RATE_HZ, Recorder, SoundServer, ToneSource, wait_for
@@ -38,7 +38,7 @@ def test_it_cuts_what_is_on_its_way_and_opens_by_itself(
     monkeypatch.setattr("koed.audio.server_mute.SHUT_S", LONG_S)
 
     def is_shut() -> bool:
-        valve.shut()  # again: it shall not open before anybody could look
+        server_mute.shut()  # again: it shall not open before anybody could look
         return is_muted(sound)
 
     connection = Connection()
@@ -49,8 +49,8 @@ def test_it_cuts_what_is_on_its_way_and_opens_by_itself(
     device = PulseDevice(RATE_HZ, 480, "koed")
     device.open(ToneSource())
     device.release()
-    valve = Valve("koed")
-    valve.start()
+    server_mute = ServerMute("koed")
+    server_mute.start()
     try:
         recorder.wait_for_sound()
         wait_for(lambda: plays_on(recorder), what="a sound without a gap")
@@ -62,7 +62,7 @@ def test_it_cuts_what_is_on_its_way_and_opens_by_itself(
         wait_for(lambda: longest_silence_s(recorder, before) > 0.5 * LONG_S, what="a gap is heard")
         wait_for(is_shut, what="it is shut again")
     finally:
-        valve.close(20.0)
+        server_mute.close(20.0)
         assert not is_muted(sound)
         device.close()
         connection.close()
@@ -71,17 +71,17 @@ def test_it_cuts_what_is_on_its_way_and_opens_by_itself(
 def test_a_sink_of_somebody_else_is_left_alone(sound: SoundServer) -> None:
     sound.pactl("load-module", "module-null-sink", "sink_name=koed")
     sound.pactl("set-sink-mute", "koed", "1")
-    valve = Valve("koed")
-    valve.start()
-    valve.shut()
+    server_mute = ServerMute("koed")
+    server_mute.start()
+    server_mute.shut()
     time.sleep(2 * SHUT_S)
-    valve.close(5.0)
+    server_mute.close(5.0)
     assert is_muted(sound)
 
 
 def test_a_server_that_is_not_there_does_no_harm(sound: SoundServer) -> None:
     sound.kill()
-    valve = Valve("koed")
-    valve.start()
-    valve.shut()
-    valve.close(5.0)
+    server_mute = ServerMute("koed")
+    server_mute.start()
+    server_mute.shut()
+    server_mute.close(5.0)

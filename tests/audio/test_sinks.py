@@ -389,7 +389,7 @@ def test_memory_does_not_grow() -> None:
         mixer.arrange(lane, [])
     mixer.render(BLOCK)
     mixer.render(BLOCK)
-    assert (len(mixer._sources), len(mixer._named), len(mixer._orders)) == (0, 0, 0)
+    assert (len(mixer._sources), len(mixer._named), len(mixer._commands)) == (0, 0, 0)
     assert len(mixer._gone) <= GONE
     for place in mixer._playing:
         kept = (place._queue, place._tracks, place._over, place._tails)

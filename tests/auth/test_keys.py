@@ -14,7 +14,7 @@ import zmq
 
 from koe.address import read_keys
 from koed.auth import keys
-from koed.auth.zap import Gate
+from koed.auth.zap import ZapHandler
 from koed.errors import KoedError
 
 
@@ -151,9 +151,9 @@ def test_a_real_handshake_admits_the_client_and_nobody_else(tmp_path: Path) -> N
         judged.append(key)
         return key in keys.admitted(tmp_path).values()
 
-    gate = Gate(context, keys.server_pair(tmp_path), admits)
+    zap = ZapHandler(context, keys.server_pair(tmp_path), admits)
     server = context.socket(zmq.PULL)
-    gate.guard(server)
+    zap.guard(server)
     port = server.bind_to_random_port("tcp://127.0.0.1")
     senders = []
     try:
@@ -165,23 +165,23 @@ def test_a_real_handshake_admits_the_client_and_nobody_else(tmp_path: Path) -> N
             sender.connect(f"tcp://127.0.0.1:{port}")
             sender.send_string(pair.name, zmq.NOBLOCK)
             senders.append(sender)
-        assert _heard(server, gate, judged) == ["friend"]
+        assert _heard(server, zap, judged) == ["friend"]
         assert set(judged) == {client.public, stranger.public}
     finally:
         context.destroy(linger=0)
 
 
-def _heard(server: zmq.Socket[bytes], gate: Gate, judged: list[str]) -> list[str]:
+def _heard(server: zmq.Socket[bytes], zap: ZapHandler, judged: list[str]) -> list[str]:
     """What arrives until two handshakes were judged and the socket is quiet."""
     poller, heard = zmq.Poller(), list[str]()
     poller.register(server, zmq.POLLIN)
-    poller.register(gate.socket, zmq.POLLIN)
+    poller.register(zap.socket, zmq.POLLIN)
     for _ in range(100):
         ready = dict(poller.poll(40_000 if len(judged) < 2 or not heard else 100))
         if not ready:
             break
-        if gate.socket in ready:
-            gate.answer()
+        if zap.socket in ready:
+            zap.answer()
         if server in ready:
             heard.append(server.recv_string())
     return heard

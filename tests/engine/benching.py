@@ -12,10 +12,10 @@ from koed.engine.base import Capabilities, Chunk, Job, ProfileSpec, Stream, Voic
 from koed.engine.worker.io_thread import Pulse
 from koed.engine.worker.main import Synthesis
 from koed.engine.worker.scheduler import (
-    Burial,
-    Lanes,
-    Order,
-    Rest,
+    CloseStreams,
+    Idle,
+    Preparation,
+    Scheduler,
     Step,
 )
 from koed.errors import EngineError
@@ -101,42 +101,42 @@ class Scripted:
 
 
 class Bench:
-    """Lanes and synthesis without a thread: `step` does what the main thread would do next."""
+    """Scheduler and synthesis without a thread: `step` does what the main thread would do next."""
 
     def __init__(self, cache: Any = None) -> None:
         self.clock = Clock()
-        self.lanes = Lanes(self.clock)
+        self.scheduler = Scheduler(self.clock)
         self.engine = Scripted()
         self.posted: list[wire.Message] = []
         engine: Any = self.engine
-        self.synthesis = Synthesis(engine, self.lanes, self, Pulse(), cache)  # type: ignore[arg-type]
-        self.lanes.reset(1)
-        self.lanes.add_voice(Voice("hana", "k", "en", -20.0, {}))
+        self.synthesis = Synthesis(engine, self.scheduler, self, Pulse(), cache)  # type: ignore[arg-type]
+        self.scheduler.reset(1)
+        self.scheduler.add_voice(Voice("hana", "k", "en", -20.0, {}))
 
     def post(self, session: int, message: wire.Message, pcm: bytes | None = None) -> None:
         self.posted.append(message)
 
     def speak(self, serial: int, text: str = "3", lane: int = 1, **more: Any) -> None:
-        self.lanes.submit(Job(serial, lane, "k", text, "en", **more))
+        self.scheduler.submit(Job(serial, lane, "k", text, "en", **more))
 
     def step(self, times: int = 1) -> None:
         for _ in range(times):
-            task = self.lanes.next()
+            task = self.scheduler.next()
             assert task is not None, "nothing to do"
             self.do(task)
 
     def run_dry(self) -> None:
         """Work until there is nothing to do."""
-        while (task := self.lanes.next()) is not None:
+        while (task := self.scheduler.next()) is not None:
             self.do(task)
 
-    def do(self, task: Step | Order | Burial | Rest) -> None:
+    def do(self, task: Step | Preparation | CloseStreams | Idle) -> None:
         match task:
             case Step():
                 self.synthesis._speak(task)
-            case Order():
+            case Preparation():
                 self.synthesis._prepare(task)
-            case Burial(streams):
+            case CloseStreams(streams):
                 self.synthesis._close(streams)
 
     def serials(self) -> list[int]:

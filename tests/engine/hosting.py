@@ -19,7 +19,7 @@ from koed.config.daemon import EngineConfig
 from koed.config.profile import RemoteEngine
 from koed.engine.base import Capabilities, Job, Mouth, ProfileSpec, Word
 from koed.engine.host.supervisor import EngineHost
-from koed.engine.host.worker_state import Peer
+from koed.engine.host.worker_state import WorkerState
 from koed.engine.wire import Message
 
 DEADLINE_S = 60.0
@@ -154,17 +154,17 @@ class Theatre:
 
     def spy(self, loses: Callable[[Message], bool] = lambda _: False) -> list[Message]:
         """What goes to the workers from now on; what ``loses`` picks is lost on the way."""
-        crew = self.host._crew
-        assert crew is not None, "started"
+        workers = self.host._workers
+        assert workers is not None, "started"
         sent: list[Message] = []
-        really_send = crew.send
+        really_send = workers.send
 
-        def send(peer: Peer, message: Message) -> None:
+        def send(worker: WorkerState, message: Message) -> None:
             sent.append(message)
             if not loses(message):
-                really_send(peer, message)
+                really_send(worker, message)
 
-        crew.send = send  # type: ignore[method-assign]
+        workers.send = send  # type: ignore[method-assign]
         return sent
 
     def until_up(self, times: int = 1) -> float:

@@ -20,7 +20,7 @@ from hosting import is_alive, job, kill_if_alive, started, theatre, voice, wait_
 from koed.config.daemon import EngineConfig
 from koed.engine import wire
 from koed.engine.host.supervisor import RETRY_S
-from koed.engine.host.worker_state import ANSWER_S, Peer, verdict
+from koed.engine.host.worker_state import ANSWER_S, WorkerState, verdict
 from koed.engine.wire import Beat
 
 LONG = "a line that goes on " * 10
@@ -168,8 +168,8 @@ def test_our_own_delay_is_not_taken_for_a_stall(tmp_path: Path) -> None:
         os.kill(stage.host.pid, signal.SIGSTOP)
         stage.settle(0.1)
         stage.clock.skip(1.2)  # the whole machine was held up, and we are the first to go on
-        assert stage.host._crew is not None
-        stage.host._crew.wake()  # as by a line that the worker printed
+        assert stage.host._workers is not None
+        stage.host._workers.wake()  # as by a line that the worker printed
         stage.host.receive()
         stage.turn()
         assert stage.diary.downs == []
@@ -201,7 +201,7 @@ def test_a_fat_worker_is_swapped_between_lines_and_no_line_is_lost(tmp_path: Pat
         stage.host.speak(job(3, key, LONG))  # it waits for credit, as long as that takes
         stage.until(lambda: stage.host.idle_swap_due)
         old = stage.host.pid
-        stage.until(lambda: stage.host._crew and stage.host._crew.standby.complete)  # type: ignore[union-attr]
+        stage.until(lambda: stage.host._workers and stage.host._workers.standby.complete)  # type: ignore[union-attr]
         stage.host.speak(job(4, key, "held for the fresh worker"))
         stage.host.speak(job(5, key, "left out while held"))
         assert stage.host.jobs >= {4, 5}
@@ -266,16 +266,16 @@ def test_a_restarted_worker_finds_its_voices_on_disk(tmp_path: Path) -> None:
 def test_garbage_on_the_socket_hurts_neither_side(tmp_path: Path) -> None:
     with theatre(tmp_path) as stage:
         key = started(stage)
-        crew = stage.host._crew
-        assert crew is not None
-        assert crew.active is not None
+        workers = stage.host._workers
+        assert workers is not None
+        assert workers.active is not None
         for frame in (
             b"",
             b"\xc1",
             os.urandom(300),
             wire.encode(1, wire.Beat(1.0, "", 0, 0, 0.0, ())),
         ):
-            crew._dial.send(crew.active.identity, frame)  # to the worker
+            workers._transport.send(workers.active.identity, frame)  # to the worker
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         stranger = context.socket(zmq.DEALER)
         stranger.connect(f"ipc://{tmp_path}/run/engine-tone")
@@ -329,10 +329,10 @@ def test_a_healthy_worker_leaves_by_itself(tmp_path: Path) -> None:
     with theatre(tmp_path) as stage:
         started(stage)
         pid = stage.host.pid
-        crew = stage.host._crew
-        assert crew is not None
-        assert crew.active is not None
-        child = crew.active.child
+        workers = stage.host._workers
+        assert workers is not None
+        assert workers.active is not None
+        child = workers.active.child
         assert child is not None
         stage.host.stop(deadline_s=40.0)
         assert not is_alive(pid)
@@ -364,33 +364,33 @@ CONFIG = EngineConfig(stall_s=5.0, start_s=60.0, memory_mb=100)
 READY = wire.Ready("tone", wire.Capabilities(("en",)), 1, 1.0, "v1")
 
 
-def remote_peer(**more: object) -> Peer:
-    peer = Peer(1, b"", None, started=0.0, address="tcp://a:1")
+def remote(**more: object) -> WorkerState:
+    worker = WorkerState(1, b"", None, started=0.0, address="tcp://a:1")
     for name, value in more.items():
-        setattr(peer, name, value)
-    return peer
+        setattr(worker, name, value)
+    return worker
 
 
 @pytest.mark.parametrize(
-    ("peer", "now", "words"),
+    ("worker", "now", "words"),
     [
-        (remote_peer(), ANSWER_S + 0.1, "no answer from tcp://a:1"),
-        (remote_peer(greeted=True), 61.0, "not ready after 60 s"),
-        (remote_peer(greeted=True, ready=READY, heard=90.0), 95.1, "no sign of life for 5 s"),
+        (remote(), ANSWER_S + 0.1, "no answer from tcp://a:1"),
+        (remote(greeted=True), 61.0, "not ready after 60 s"),
+        (remote(greeted=True, ready=READY, heard=90.0), 95.1, "no sign of life for 5 s"),
         (
-            remote_peer(greeted=True, ready=READY, beat=Beat(1.0, "speaking", 3, 9, 5001.0, (3,))),
+            remote(greeted=True, ready=READY, beat=Beat(1.0, "speaking", 3, 9, 5001.0, (3,))),
             1.0,
             "no progress for 5 s in job 3",
         ),
         (
-            remote_peer(greeted=True, ready=READY, beat=Beat(1.0, "preparing", 0, 9, 60001.0, ())),
+            remote(greeted=True, ready=READY, beat=Beat(1.0, "preparing", 0, 9, 60001.0, ())),
             1.0,
             "no progress for 60 s in preparing",
         ),
     ],
 )
-def test_the_verdict_names_the_trouble(peer: Peer, now: float, words: str) -> None:
-    found = verdict(peer, now, CONFIG)
+def test_the_verdict_names_the_trouble(worker: WorkerState, now: float, words: str) -> None:
+    found = verdict(worker, now, CONFIG)
     assert found is not None
     assert words in found.message
 
@@ -400,7 +400,4 @@ def test_the_verdict_names_the_trouble(peer: Peer, now: float, words: str) -> No
     [Beat(1.0, "speaking", 3, 9, 4900.0, (3,)), Beat(1.0, "preparing", 0, 9, 30000.0, ())],
 )
 def test_the_verdict_lets_a_worker_work(beat: Beat) -> None:
-    assert (
-        verdict(remote_peer(greeted=True, ready=READY, beat=beat, heard=99.0), 100.0, CONFIG)
-        is None
-    )
+    assert verdict(remote(greeted=True, ready=READY, beat=beat, heard=99.0), 100.0, CONFIG) is None

@@ -15,8 +15,8 @@ import zmq
 from koed.engine import wire
 from koed.engine.base import Job
 from koed.engine.worker import io_thread
-from koed.engine.worker.io_thread import OWNER_S, Porter, Pulse
-from koed.engine.worker.scheduler import Lanes
+from koed.engine.worker.io_thread import OWNER_S, IoThread, Pulse
+from koed.engine.worker.scheduler import Scheduler
 
 STOOD_STILL_S = 30.0
 
@@ -48,9 +48,9 @@ class Stage:
         inside, self._socket = self._context.socket(zmq.ROUTER), self._context.socket(zmq.DEALER)
         port = inside.bind_to_random_port("tcp://127.0.0.1")
         self._socket.connect(f"tcp://127.0.0.1:{port}")
-        self.lanes = Lanes()
-        self._porter = Porter(inside, self.lanes, self.pulse)
-        self._thread = threading.Thread(target=self._porter.run)
+        self.scheduler = Scheduler()
+        self._io_thread = IoThread(inside, self.scheduler, self.pulse)
+        self._thread = threading.Thread(target=self._io_thread.run)
         self._thread.start()
         self.say(wire.Hello(wire.VERSION))
 
@@ -74,7 +74,7 @@ class Stage:
             pass
 
     def close(self) -> None:
-        self._porter.end()
+        self._io_thread.end()
         self._thread.join()
         self._context.destroy(linger=0)
 

@@ -22,7 +22,7 @@ def bench() -> Bench:
 
 
 def test_jobs_of_a_lane_are_spoken_in_order(bench: Bench) -> None:
-    bench.lanes.grant(1, 10.0)
+    bench.scheduler.grant(1, 10.0)
     bench.speak(1, "2")
     bench.speak(2, "1")
     bench.run_dry()
@@ -34,10 +34,10 @@ def test_no_chunk_begins_beyond_the_credit(bench: Bench) -> None:
     bench.speak(1, "100")
     bench.run_dry()
     assert bench.serials() == []
-    bench.lanes.grant(1, 0.25)
+    bench.scheduler.grant(1, 0.25)
     bench.run_dry()
     assert len(bench.serials()) == 3  # the third began at 0.2 s
-    bench.lanes.grant(1, 0.25)  # a repeated total changes nothing
+    bench.scheduler.grant(1, 0.25)  # a repeated total changes nothing
     bench.run_dry()
     assert len(bench.serials()) == 3
 
@@ -45,24 +45,24 @@ def test_no_chunk_begins_beyond_the_credit(bench: Bench) -> None:
 def test_a_lane_without_credit_does_not_hold_up_another(bench: Bench) -> None:
     bench.speak(1, "5", lane=2)
     bench.speak(2, "5", lane=1)
-    bench.lanes.grant(1, 10.0)
+    bench.scheduler.grant(1, 10.0)
     bench.run_dry()
     assert bench.done() == [2]
 
 
 def test_hungry_lanes_take_turns_and_the_highest_begins(bench: Bench) -> None:
     for lane in (1, 2):
-        bench.lanes.grant(lane, 1.0)
+        bench.scheduler.grant(lane, 1.0)
         bench.speak(lane, "4", lane=lane)
     bench.step(6)
     assert bench.serials() == [2, 1, 2, 1, 2, 1]
 
 
 def test_a_lane_that_begins_goes_before_one_that_is_ahead(bench: Bench) -> None:
-    bench.lanes.grant(1, 1.0)
+    bench.scheduler.grant(1, 1.0)
     bench.speak(1, "100", lane=1)
     bench.step(5)
-    bench.lanes.grant(2, 1.0)
+    bench.scheduler.grant(2, 1.0)
     bench.speak(2, "100", lane=2)
     bench.step(5)
     assert bench.serials() == [1] * 5 + [2] * 5
@@ -70,33 +70,33 @@ def test_a_lane_that_begins_goes_before_one_that_is_ahead(bench: Bench) -> None:
 
 def test_what_is_not_named_ends_and_what_is_named_goes_on(bench: Bench) -> None:
     for lane in (1, 2):
-        bench.lanes.grant(lane, 10.0)
+        bench.scheduler.grant(lane, 10.0)
     bench.speak(11, "50")
     bench.speak(12, "50")
     bench.speak(3, "1")  # a lower serial is not older
     bench.step(3)
     bench.posted.clear()
     bench.speak(4, "1", lane=2)
-    bench.lanes.keep([3, 4, 99])
+    bench.scheduler.keep([3, 4, 99])
     bench.run_dry()
     assert set(bench.serials()) == {3, 4}
     assert set(bench.engine.closed) == {11, 3, 4}
 
 
 def test_a_job_that_comes_after_is_taken_whatever_was_named_before(bench: Bench) -> None:
-    bench.lanes.grant(1, 10.0)
-    bench.lanes.keep([7])
+    bench.scheduler.grant(1, 10.0)
+    bench.scheduler.keep([7])
     bench.speak(1, "1")
     bench.run_dry()
     assert bench.done() == [1]
 
 
 def test_a_chunk_that_was_in_work_when_its_job_was_left_out_is_not_sent(bench: Bench) -> None:
-    bench.lanes.grant(1, 10.0)
+    bench.scheduler.grant(1, 10.0)
     bench.speak(1, "5")
-    task = bench.lanes.next()
+    task = bench.scheduler.next()
     assert isinstance(task, Step)
-    bench.lanes.keep([])
+    bench.scheduler.keep([])
     bench.do(task)
     bench.run_dry()
     assert bench.posted == []
@@ -104,19 +104,19 @@ def test_a_chunk_that_was_in_work_when_its_job_was_left_out_is_not_sent(bench: B
 
 
 def test_the_same_set_again_changes_nothing(bench: Bench) -> None:
-    bench.lanes.grant(1, 0.35)
+    bench.scheduler.grant(1, 0.35)
     for serial in (1, 2, 3):
         bench.speak(serial, "2")
     bench.run_dry()
     for _ in range(3):
-        bench.lanes.keep([1, 2, 3])
-        assert bench.lanes.next() is None
-        assert bench.lanes.jobs() == (2, 3)
-    bench.lanes.grant(1, 10.0)
+        bench.scheduler.keep([1, 2, 3])
+        assert bench.scheduler.next() is None
+        assert bench.scheduler.jobs() == (2, 3)
+    bench.scheduler.grant(1, 10.0)
     bench.run_dry()
     assert bench.serials() == [1, 1, 2, 2, 3, 3]
     assert not any(take.shut for take in bench.engine.takes.values()), "all may be continued"
-    bench.lanes.keep([2])
+    bench.scheduler.keep([2])
     bench.run_dry()
     assert [s for s, take in bench.engine.takes.items() if take.shut] == [1, 3]
 
@@ -125,18 +125,18 @@ def test_the_same_set_again_changes_nothing(bench: Bench) -> None:
 def test_a_restyle_gets_the_stream_although_its_job_is_left_out_after(
     bench: Bench, finished: bool
 ) -> None:
-    bench.lanes.grant(1, 10.0)
+    bench.scheduler.grant(1, 10.0)
     bench.speak(1, "2")
     if finished:
         bench.run_dry()
     else:
         bench.step(1)
     bench.speak(2, "2", restyle_of=1, start_s=0.1)
-    bench.lanes.keep([2])
-    bench.lanes.keep([2])
+    bench.scheduler.keep([2])
+    bench.scheduler.keep([2])
     while not bench.engine.restyled:
         bench.step()
-    bench.lanes.keep([2])
+    bench.scheduler.keep([2])
     bench.run_dry()
     ((stream, job),) = bench.engine.restyled
     assert (job.serial, job.start_s) == (2, 0.1)
@@ -148,33 +148,33 @@ def test_a_restyle_gets_the_stream_although_its_job_is_left_out_after(
 def test_a_restyle_of_a_job_that_never_began_begins_in_its_place(bench: Bench) -> None:
     bench.speak(1, "2")
     bench.speak(2, "2", restyle_of=1)
-    bench.lanes.keep([2])
-    bench.lanes.grant(1, 10.0)
+    bench.scheduler.keep([2])
+    bench.scheduler.grant(1, 10.0)
     bench.run_dry()
     assert bench.engine.restyled == []
     assert bench.done() == [2]
 
 
 def test_a_restyle_of_what_is_not_kept_fails(bench: Bench) -> None:
-    bench.lanes.grant(1, 10.0)
+    bench.scheduler.grant(1, 10.0)
     bench.speak(2, "2", restyle_of=1, start_s=0.5)
     bench.run_dry()
     assert bench.failed() == {2: "restyle_lost"}
 
 
 def test_a_stream_that_is_being_continued_is_not_closed_whatever_is_left_out(bench: Bench) -> None:
-    bench.lanes.grant(1, 10.0)
+    bench.scheduler.grant(1, 10.0)
     bench.speak(1, "1")
     bench.run_dry()
 
     def once() -> None:
         bench.engine.meanwhile = lambda: None
         bench.speak(3, "2", restyle_of=2)  # 2 has just begun
-        bench.lanes.keep([3])
+        bench.scheduler.keep([3])
 
     bench.engine.meanwhile = once
     bench.speak(2, "2", restyle_of=1, start_s=0.1)
-    bench.lanes.keep([2])
+    bench.scheduler.keep([2])
     bench.run_dry()
     assert [job.serial for _, job in bench.engine.restyled] == [2, 3]
     assert [s for s, take in bench.engine.takes.items() if take.shut] == []
@@ -185,23 +185,23 @@ def test_a_stream_that_is_being_continued_is_not_closed_whatever_is_left_out(ben
 def test_a_stream_whose_restyle_failed_is_closed_when_it_is_not_wanted(
     bench: Bench, over: bool
 ) -> None:
-    bench.lanes.grant(1, 10.0)
+    bench.scheduler.grant(1, 10.0)
     bench.speak(1, "1")
     bench.run_dry()
-    bench.engine.meanwhile = lambda: bench.lanes.keep([] if over else [2])
+    bench.engine.meanwhile = lambda: bench.scheduler.keep([] if over else [2])
     bench.speak(2, "2 no restyle", restyle_of=1, start_s=0.1)
     bench.run_dry()
     assert bench.failed() == ({} if over else {2: "no_restyle"})
-    bench.lanes.keep([])
+    bench.scheduler.keep([])
     bench.run_dry()
     assert bench.engine.takes[1].shut
 
 
 def test_a_stream_that_is_made_while_a_new_session_begins_is_closed(bench: Bench) -> None:
-    bench.lanes.grant(1, 10.0)
+    bench.scheduler.grant(1, 10.0)
     bench.speak(1, "1")
     bench.run_dry()
-    bench.engine.meanwhile = lambda: bench.lanes.reset(2)
+    bench.engine.meanwhile = lambda: bench.scheduler.reset(2)
     bench.speak(2, "2", restyle_of=1, start_s=0.1)
     bench.run_dry()
     assert bench.engine.takes[2].shut
@@ -209,7 +209,7 @@ def test_a_stream_that_is_made_while_a_new_session_begins_is_closed(bench: Bench
 
 
 def test_kept_streams_are_bounded_but_for_those_that_a_restyle_claims(bench: Bench) -> None:
-    bench.lanes.grant(1, 100.0)
+    bench.scheduler.grant(1, 100.0)
     bench.speak(1000, "1")
     bench.run_dry()
     for serial in range(1, 2 * KEPT_STREAMS):
@@ -218,7 +218,7 @@ def test_kept_streams_are_bounded_but_for_those_that_a_restyle_claims(bench: Ben
     bench.run_dry()
     assert bench.failed() == {}
     assert bench.done()[-1] == 1001
-    assert len(bench.lanes._lanes[1].kept) == KEPT_STREAMS
+    assert len(bench.scheduler._lanes[1].kept) == KEPT_STREAMS
     takes = bench.engine.takes
     assert sum(not take.shut for take in takes.values()) == KEPT_STREAMS
     assert not takes[1000].shut
@@ -228,9 +228,9 @@ def test_the_air_goes_first_at_every_step_then_clients_then_phrases(bench: Bench
     bench.speak(1, "3", lane=9, owner="phrase")
     bench.speak(2, "3", lane=5, owner="client")
     for lane in (1, 5, 9):
-        bench.lanes.grant(lane, 10.0)
+        bench.scheduler.grant(lane, 10.0)
     bench.step(1)
-    bench.lanes.grant(9, 100.0)  # far from running dry, or near: it counts among equals only
+    bench.scheduler.grant(9, 100.0)  # far from running dry, or near: it counts among equals only
     bench.speak(3, "2", lane=1)
     bench.run_dry()
     assert bench.serials() == [2, 3, 3, 2, 2, 1, 1, 1]
@@ -238,28 +238,28 @@ def test_the_air_goes_first_at_every_step_then_clients_then_phrases(bench: Bench
 
 def test_who_waits_for_credit_does_not_hold_up_those_who_are_less_urgent(bench: Bench) -> None:
     bench.speak(1, "3", lane=1)
-    bench.lanes.grant(1, 0.05)
+    bench.scheduler.grant(1, 0.05)
     bench.speak(2, "2", lane=2, owner="phrase")
-    bench.lanes.grant(2, 10.0)
+    bench.scheduler.grant(2, 10.0)
     bench.run_dry()
     assert bench.serials() == [1, 2, 2]
 
 
 def test_it_tells_which_jobs_are_not_finished_the_next_ones_first(bench: Bench) -> None:
-    bench.lanes.grant(1, 0.15)
+    bench.scheduler.grant(1, 0.15)
     bench.speak(5, "3")
     bench.speak(4, "3")
     bench.speak(9, "3", lane=2)
-    assert bench.lanes.jobs() == (5, 9, 4)
+    assert bench.scheduler.jobs() == (5, 9, 4)
     bench.run_dry()
-    assert bench.lanes.jobs() == (5, 9, 4)
-    bench.lanes.grant(1, 10.0)
+    assert bench.scheduler.jobs() == (5, 9, 4)
+    bench.scheduler.grant(1, 10.0)
     bench.run_dry()
-    assert bench.lanes.jobs() == (9,)
+    assert bench.scheduler.jobs() == (9,)
     for serial in range(100, 1000):
         bench.speak(serial)
-    assert len(bench.lanes.jobs()) == wire.BEAT_JOBS
-    assert bench.lanes.jobs()[:2] == (100, 9)
+    assert len(bench.scheduler.jobs()) == wire.BEAT_JOBS
+    assert bench.scheduler.jobs()[:2] == (100, 9)
 
 
 class Model:
@@ -290,7 +290,7 @@ class Model:
             more |= {"restyle_of": source, "start_s": 0.1 if self.sent(source) else 0.0}
         job = Job(serial, lane, "k", str(self.dice.randint(1, 4)), "en", **more)
         self.asked[serial] = job
-        self.bench.lanes.submit(job)
+        self.bench.scheduler.submit(job)
 
     def keep(self) -> None:
         """Some of them, and some that nobody knows; often without what is being continued."""
@@ -299,12 +299,12 @@ class Model:
         for serial in alive - wanted:
             self.ended[serial] = self.sent(serial)
         for _ in range(self.dice.randint(1, 2)):
-            self.bench.lanes.keep(wanted | {-1, 777_777})
-        assert set(self.bench.lanes.jobs()) <= wanted
+            self.bench.scheduler.keep(wanted | {-1, 777_777})
+        assert set(self.bench.scheduler.jobs()) <= wanted
 
     def work(self, torn: bool) -> None:
         """A step; ``torn``: jobs are left out while it is made."""
-        task = self.bench.lanes.next()
+        task = self.bench.scheduler.next()
         if torn:
             self.keep()
         if task is not None:
@@ -312,7 +312,7 @@ class Model:
 
     def grant(self) -> None:
         self.granted_s += self.dice.random()
-        self.bench.lanes.grant(self.dice.randint(1, 3), self.granted_s)
+        self.bench.scheduler.grant(self.dice.randint(1, 3), self.granted_s)
 
     def turn(self) -> None:
         word = self.dice.choices(["speak", "keep", "work", "torn", "grant"], [4, 1, 8, 1, 2])[0]
@@ -328,7 +328,7 @@ class Model:
 
     def settle(self) -> None:
         for lane in (1, 2, 3):
-            self.bench.lanes.grant(lane, 1e6)
+            self.bench.scheduler.grant(lane, 1e6)
         self.bench.run_dry()
 
 
@@ -348,7 +348,7 @@ def test_in_any_order_the_named_come_whole_and_nothing_else_comes(seed: int) -> 
     for lane in (1, 2, 3):
         done = [s for s in bench.done() if model.asked[s].lane == lane]
         assert done == [s for s in model.asked if s in done], "in the order of asking"
-    bench.lanes.keep([])
+    bench.scheduler.keep([])
     bench.run_dry()
     handed_on = {job.restyle_of for _, job in bench.engine.restyled}
     assert {s for s, take in bench.engine.takes.items() if not take.shut} == handed_on

@@ -13,7 +13,7 @@ from hosting import Diary, job, started, theatre, voice
 from koed.engine import wire
 from koed.engine.base import Job
 from koed.engine.host.listener import tell_of_job
-from koed.engine.host.worker_state import Peer
+from koed.engine.host.worker_state import WorkerState
 
 LONG = "a line that goes on " * 10
 """Ten seconds of the tone voice."""
@@ -179,11 +179,11 @@ def test_of_what_has_come_already_nothing_more_is_told(tmp_path: Path) -> None:
 
 
 def test_sound_of_what_is_no_longer_wanted_counts_for_the_credit_of_its_lane() -> None:
-    peer, diary = Peer(1, b"", None, started=0.0), Diary()
-    peer.outstanding = {1: 3, 2: 3}
-    assert peer.keep({2}, again=False) == wire.Keep((2,))
+    worker, diary = WorkerState(1, b"", None, started=0.0), Diary()
+    worker.outstanding = {1: 3, 2: 3}
+    assert worker.keep({2}, again=False) == wire.Keep((2,))
     for serial in (1, 2):
         sound = wire.Sound(serial, 3, 0, 1000, (), ())
-        tell_of_job(diary, peer, sound, np.zeros(250, np.float32))
+        tell_of_job(diary, worker, sound, np.zeros(250, np.float32))
     assert diary.order == [("chunk", 2)]
-    assert peer.credit_s(3, 0.5) == 1.0
+    assert worker.credit_s(3, 0.5) == 1.0

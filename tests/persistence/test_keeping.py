@@ -141,7 +141,7 @@ def test_what_is_set_by_a_rule_is_not_kept(tmp_path: Path) -> None:
     one = Start(tmp_path).resume()
     one.person(protocol.Voice(name="high"))
     one.world.dispatch.ask(inputs.SetMode("all_muted", None, "obs"))
-    one.world.dispatch.ask(protocol.Voice(name="low"))  # as `Desk.voice` does for a scene
+    one.world.dispatch.ask(protocol.Voice(name="low"))  # as `Handlers.voice` does for a scene
     two = Start(tmp_path).resume()
     assert (two.held, two.voice) == ("", "high")
 

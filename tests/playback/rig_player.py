@@ -17,7 +17,7 @@ from koed.config.daemon import Config, EngineConfig, QueueConfig, TextConfig
 from koed.engine.base import Job, Mouth, Word
 from koed.playback import effects, inputs
 from koed.playback.effects import Answer, Effect
-from koed.playback.inputs import Ear, Moment
+from koed.playback.inputs import Moment, OutputPosition
 from koed.playback.lineup import Takes
 from koed.playback.player import Player
 from koed.playback.queue import Line
@@ -99,15 +99,15 @@ class Rig:
     # --- steps --------------------------------------------------------------------------------
 
     def _moment(self) -> Moment:
-        ears = [
-            Ear(
+        outputs = [
+            OutputPosition(
                 name, self.now + 0.1,
                 tuple((lane.number, *self.positions[lane.number]) for lane in channel.lanes),
                 self.playing, self.unheard,
             )
             for name, channel in self.lineup.channels.items()
         ]  # fmt: skip
-        return Moment(self.now, tuple(ears))
+        return Moment(self.now, tuple(outputs))
 
     def step(self, item: Any) -> list[Effect]:
         """What is wanted, the answer left out; an error is raised."""

@@ -13,7 +13,7 @@ from koed.engine.base import Word
 from koed.errors import KoedError
 from koed.playback import inputs
 from koed.playback.effects import Keep, Mute, Pause
-from koed.playback.lipsync import Mouths
+from koed.playback.lipsync import LipSync
 from tests.playback.rig_player import FIRST, ONE, SECOND, TWO, Rig, of, sounding
 
 
@@ -455,12 +455,12 @@ def test_who_speaks_and_how_is_told_to_mouths() -> None:
     sounding(rig)
     rig.at(1, 0.5)
     rig.tick()
-    mouths = Mouths(rig.lineup)
-    mouth = mouths.window("main", -10.0, 0.2, 4.0)
+    lipsync = LipSync(rig.lineup)
+    mouth = lipsync.window("main", -10.0, 0.2, 4.0)
     assert (mouth.voice, mouth.shape, mouth.level, mouth.open) == ("low", "a", 1.0, 1.0)
     assert mouth.heard_t == 4.0
     rig.step(protocol.Stop())
-    mouth = mouths.window("main", -90.0, 0.0, 4.1)
+    mouth = lipsync.window("main", -90.0, 0.0, 4.1)
     assert (mouth.voice, mouth.open) == ("", 0.0)
 
 

@@ -128,14 +128,14 @@ def test_trouble_is_written_down_for_its_owner_alone(tmp_path: Path) -> None:
     world = Noted(5)
     world.say("Yes.")
     now = [0.0]
-    keeper = replay.Keeper(world.recorder, tmp_path / "replay", lambda: now[0])
-    keeper.listen(StateChanged(state="ready"))
+    writer = replay.ReplayWriter(world.recorder, tmp_path / "replay", lambda: now[0])
+    writer.listen(StateChanged(state="ready"))
     assert not (tmp_path / "replay").exists()
     for number in range(8):
         now[0] += replay.PAUSE_S
-        keeper.listen(Trouble(code=f"stuck_{number}", message="x", hint=""))
-        keeper.listen(Trouble(code="again", message="within the pause", hint=""))
-        keeper.join()
+        writer.listen(Trouble(code=f"stuck_{number}", message="x", hint=""))
+        writer.listen(Trouble(code="again", message="within the pause", hint=""))
+        writer.join()
     files = sorted((tmp_path / "replay").iterdir())
     assert len(files) == replay.KEPT_FILES
     assert all(replay.NAME.fullmatch(f.name) and "again" not in f.name for f in files)

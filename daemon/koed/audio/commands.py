@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Orders:
-    """One thread adds, another obeys, and may sleep until there is something to obey."""
+class Commands:
+    """One thread adds, another runs them, and may sleep until there is something to run."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
@@ -18,19 +18,19 @@ class Orders:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, order: Callable[..., Any], *arguments: Any) -> None:
-        self._waiting.append((order, arguments))
+    def add(self, command: Callable[..., Any], *arguments: Any) -> None:
+        self._waiting.append((command, arguments))
         if not self._come.is_set():
             self._come.set()
 
-    def obey(self, count: int) -> None:
+    def run(self, count: int) -> None:
         """Carry out the next ``count``, which must be there; what came since waits."""
         for _ in range(count):
-            order, arguments = self._waiting.popleft()
-            order(*arguments)
+            command, arguments = self._waiting.popleft()
+            command(*arguments)
 
     def wait(self, timeout_s: float) -> None:
-        """Until something is to be obeyed, or the timeout."""
+        """Until something is to be run, or the timeout."""
         self._come.clear()
         if not self._waiting:
             self._come.wait(timeout_s)

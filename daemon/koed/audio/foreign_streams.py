@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from koed.audio.device import MARK
-from koed.audio.muted_streams import Hushed, name_of
+from koed.audio.muted_streams import MutedStreams, name_of
 from koed.audio.sound_server import OWNER, SoundServer
 from koed.errors import KoedError
 
@@ -20,29 +20,29 @@ RETURNS_ALLOWED = 2
 """A program that comes back more often stays mute."""
 
 
-class Strangers:
-    """Of one output, over all its connections to one server. ``memory``: see `Hushed`."""
+class ForeignStreams:
+    """Of one output, over all its connections to one server. ``memory``: see `MutedStreams`."""
 
     def __init__(self, memory: Path | None = None) -> None:
-        self._hushed = Hushed("sink_input", memory)
+        self._muted = MutedStreams("sink_input", memory)
         self._moves: Counter[int] = Counter()
         self._on_their_way: set[int] = set()
         """Numbers of the streams that we moved and that have not been seen elsewhere since."""
 
     def meet(self, server: SoundServer) -> None:
         """Of another server than before nobody is known."""
-        if self._hushed.meet(server):
+        if self._muted.meet(server):
             self._moves.clear()
             self._on_their_way.clear()
 
     def show_out(self, server: SoundServer, sink: int) -> list[KoedError]:
         """Silence who plays into our sink, and give them another; what is to be told."""
         streams = server.call(lambda p: p.sink_input_list())
-        strangers = [s for s in streams if s.sink == sink and MARK not in s.proplist]
-        self._on_their_way &= {stream.index for stream in strangers}
-        self._hushed.mute(server, strangers)  # silence first
-        told = [self._put_elsewhere(server, stream) for stream in strangers]
-        if self._hushed:
+        foreign = [s for s in streams if s.sink == sink and MARK not in s.proplist]
+        self._on_their_way &= {stream.index for stream in foreign}
+        self._muted.mute(server, foreign)  # silence first
+        told = [self._put_elsewhere(server, stream) for stream in foreign]
+        if self._muted:
             self._let_sound(server)
         return [error for error in told if error is not None]
 
@@ -78,16 +78,16 @@ class Strangers:
             for sink in server.call(lambda p: p.sink_list())
             if sink.proplist.get("koed.owner") == OWNER
         }
-        self._hushed.look(streams)
+        self._muted.look(streams)
         away = [s for s in streams if s.sink not in koeds and MARK not in s.proplist]
         may_sound = [s for s in away if self._moves[s.index] <= RETURNS_ALLOWED]
-        self._hushed.let_sound(server, [s for s in may_sound if self._hushed.owes(s)])
+        self._muted.let_sound(server, [s for s in may_sound if self._muted.owes(s)])
 
     def release(self, server: SoundServer) -> None:
         """Our sink is going: nobody is to stay mute for it."""
         streams = server.call(lambda p: p.sink_input_list())
-        self._hushed.look(streams)
-        self._hushed.let_sound(server, [s for s in streams if self._hushed.owes(s)])
+        self._muted.look(streams)
+        self._muted.let_sound(server, [s for s in streams if self._muted.owes(s)])
 
 
 def _speakers(server: SoundServer) -> Any:

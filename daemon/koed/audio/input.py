@@ -9,7 +9,7 @@ from koed.audio.lane import Lane
 from koed.audio.track import Samples
 
 
-class Source:
+class Input:
     """The control side of a track."""
 
     __slots__ = ("gain", "lane", "rate_hz", "resampler", "serial")

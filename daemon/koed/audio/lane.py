@@ -90,7 +90,7 @@ class Lane:
         # Else it is void, or is known: what its old one left late of it stays so, also when that
         # one is named no more. Saying the same again may not change it.
 
-    # --- orders, each obeyed between two blocks ---
+    # --- commands, each run between two blocks ---
 
     def feed(self, serial: int, pcm: Samples) -> None:
         track = self._tracks.get(serial)

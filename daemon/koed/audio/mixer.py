@@ -5,8 +5,8 @@ callback calls `Mixer.render`. The callback waits for nobody: the list of a lane
 that main swaps whole and every block reads, what else main wants goes through one deque that
 `render` empties first, and what main should know comes back through another.
 
-A block counts the orders that wait, reads the lists, then obeys that many: a list is never older
-than an order that speaks of it, so no sound is refused because its track is not known yet.
+A block counts the commands that wait, reads the lists, then runs that many: a list is never older
+than a command that speaks of it, so no sound is refused because its track is not known yet.
 
     feed: clean, gain, resample ─▶ lanes ─▶ sum ─▶ limiter ─▶ mute ─▶ history, levels, device
 """
@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.audio.arrangement import Entry, Kind, Report
-from koed.audio.commands import Orders
+from koed.audio.commands import Commands
 from koed.audio.history import History
-from koed.audio.input import Source
+from koed.audio.input import Input
 from koed.audio.lane import Lane
 from koed.audio.levels import MOUTH_S, Level, Meter
 from koed.audio.limiter import Limiter
@@ -65,13 +65,13 @@ class Mixer:
         self._rise = rise_curve(max(1, round(fade_ms / 1000.0 * rate_hz)))
         # control side
         self._lanes: dict[int, Lane] = {}
-        self._sources: dict[int, Source] = {}  # of what may still be fed
+        self._sources: dict[int, Input] = {}  # of what may still be fed
         self._named: dict[int, Lane] = {}  # every serial of the newest lists
         self._gone: deque[int] = deque(maxlen=GONE)
         self._paused = False
         # between the two
         self._playing: tuple[Lane, ...] = ()  # swapped whole
-        self._orders = Orders()
+        self._commands = Commands()
         self._reports: deque[Report] = deque()
         # device side
         self._limiter = Limiter(rate_hz, true_peak_db)
@@ -102,13 +102,13 @@ class Mixer:
         assert not any(e.serial in self._gone for e in new), "what was left out is named again"
         for entry in new:
             self._named[entry.serial] = place
-            self._sources[entry.serial] = Source(entry.serial, place, _amplitude(entry.gain_db))
+            self._sources[entry.serial] = Input(entry.serial, place, _amplitude(entry.gain_db))
         for serial in [e.serial for e in place.newest if e.serial not in serials]:
             del self._named[serial]
             self._sources.pop(serial, None)
             self._gone.append(serial)
         place.newest = newest
-        self._orders.add(_nothing)  # whatever sleeps wakes
+        self._commands.add(_nothing)  # whatever sleeps wakes
 
     def feed(self, serial: int, pcm: NDArray[np.float32], rate_hz: int) -> None:
         """Append ``pcm`` [S] float32 mono at ``rate_hz``; it is copied. A track that is over or
@@ -136,21 +136,21 @@ class Mixer:
         self._push(source, source.flush())
         pause = round(pause_s * self.rate_hz)
         source.lane.fed += pause
-        self._orders.add(source.lane.end, serial, pause)
+        self._commands.add(source.lane.end, serial, pause)
 
     def pause(self, on: bool) -> None:
         """Hold all lanes where they are, or go on from that very sample."""
         self._paused = on
         for lane in self._lanes.values():
-            self._orders.add(lane.pause, on)
+            self._commands.add(lane.pause, on)
 
     def mute(self, on: bool) -> None:
         """Silence the output; the lanes go on underneath."""
-        self._orders.add(self._volume.set, 0.0 if on else 1.0)
+        self._commands.add(self._volume.set, 0.0 if on else 1.0)
 
     def duck(self, lane: int, gain_db: float) -> None:
         """Set the gain of a lane; 0 = as it is."""
-        self._orders.add(self._lane(lane).duck, _amplitude(gain_db))
+        self._commands.add(self._lane(lane).duck, _amplitude(gain_db))
 
     def ahead_s(self, lane: int) -> float:
         """Seconds that were fed to ``lane``, pauses included, and not yet played."""
@@ -209,10 +209,10 @@ class Mixer:
             self._playing = (*self._playing, lane)
         return lane
 
-    def _push(self, source: Source, pcm: Samples) -> None:
+    def _push(self, source: Input, pcm: Samples) -> None:
         if len(pcm):
             source.lane.fed += len(pcm)
-            self._orders.add(source.lane.feed, source.serial, pcm)
+            self._commands.add(source.lane.feed, source.serial, pcm)
 
     def _clean(self, pcm: Samples, gain: float) -> Samples:
         """[S] copied, with gain; what is not a number becomes silence, what is absurd is cut."""
@@ -250,13 +250,13 @@ class Mixer:
     @property
     def idle(self) -> bool:
         """Nothing sounds, and nothing will before something is asked for."""
-        if not self._resting or self._orders or self._busy():
+        if not self._resting or self._commands or self._busy():
             return False
         return not any(lane.behind for lane in self._playing)
 
     def wait(self, timeout_s: float) -> None:
         """Until something is asked for, or the timeout."""
-        self._orders.wait(timeout_s)
+        self._commands.wait(timeout_s)
 
     def pass_over(self, frames: int) -> None:
         """Let time go by in which it was `idle`: what is asked for meanwhile begins after it."""
@@ -264,12 +264,12 @@ class Mixer:
         self._rest(frames)
 
     def _catch_up(self) -> None:
-        """Make the newest lists so, and obey what was asked for before they were read."""
-        count = len(self._orders)
+        """Make the newest lists so, and run what was asked for before they were read."""
+        count = len(self._commands)
         for lane in self._playing:
             lane.read()
         if count:
-            self._orders.obey(count)
+            self._commands.run(count)
 
     def _render(self, frames: int) -> Samples:
         self._catch_up()
@@ -354,7 +354,7 @@ class Mixer:
 
 
 def _nothing() -> None:
-    """The order that only wakes."""
+    """The command that only wakes."""
 
 
 def _amplitude(gain_db: float) -> float:

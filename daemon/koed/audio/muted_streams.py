@@ -25,7 +25,7 @@ def name_of(stream: Any) -> str:
     return name[:MAX_NAME_CHARS]
 
 
-class Hushed:
+class MutedStreams:
     """Of one output and one ``kind`` of streams, over all its connections to one server.
     ``memory``: a file, which is there while anybody is mute; None = that does not outlive us."""
 

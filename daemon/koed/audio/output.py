@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from koe.protocol import DeviceBack, DeviceLost, Trouble
 from koed.audio.device import PulseDevice
-from koed.audio.foreign_streams import Strangers
+from koed.audio.foreign_streams import ForeignStreams
 from koed.audio.recorders import Recorders
-from koed.audio.server_mute import Valve
+from koed.audio.server_mute import ServerMute
 from koed.audio.session import Installation, Session, Wishes
 from koed.audio.sinks import NullDevice
 from koed.audio.volumes import Volumes
@@ -93,15 +93,15 @@ class Output:
         self._recorders = Recorders(kept["recorders"])
         self._volumes = Volumes()
         self._wishes = Wishes(
-            config, audio, server, kept["default"], self._recorders, Strangers(kept["strangers"]),
-            self._volumes, self._tell,
+            config, audio, server, kept["default"], self._recorders,
+            ForeignStreams(kept["strangers"]), self._volumes, self._tell,
         )  # fmt: skip
         self._told: dict[str, float] = {}
         self._settled = threading.Event()
         self._wake = wake
         self._signals: deque[OutputSignal] = deque(maxlen=1000)
         self._device: PulseDevice | NullDevice | None = None
-        self._valve: Valve | None = None
+        self._server_mute: ServerMute | None = None
         self._software = ""
         self._underruns = 0  # of devices that are closed
         self._faults = 0
@@ -148,9 +148,9 @@ class Output:
     def shut(self, on: bool) -> None:
         """Cut off what has left the mixer and is not heard yet, or let it pass again. The mixer
         itself is to be silent by then; returns at once."""
-        valve = self._valve
-        if valve is not None:
-            valve.shut() if on else valve.release()
+        server_mute = self._server_mute
+        if server_mute is not None:
+            server_mute.shut() if on else server_mute.release()
 
     def signals(self) -> list[OutputSignal]:
         """What happened since the last call."""
@@ -271,7 +271,7 @@ class Output:
                 self._failures = 0
             # Before anything else: it may be on its way into another sink.
             session.device.hold()
-            self._valve = None
+            self._server_mute = None
             self._drop_device()
             session.close()
 
@@ -280,7 +280,7 @@ class Output:
         if self._device is not None:  # the null device; two may not render one mixer
             self._drop_device()
         self._device, self._software = session.device, session.server.software
-        self._valve = session.valve
+        self._server_mute = session.server_mute
         self.error = None
         self._had_server = True
         self.state = "playing"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from koed.audio.muted_streams import Hushed, name_of
+from koed.audio.muted_streams import MutedStreams, name_of
 from koed.audio.sound_server import NO_INDEX, SoundServer
 from koed.audio.virtual_mic import Devices, leftovers
 from koed.errors import KoedError
@@ -31,23 +31,23 @@ class Recorder:
 
 
 class Recorders:
-    """Of one output, over all its connections to one server. ``memory``: see `Hushed`."""
+    """Of one output, over all its connections to one server. ``memory``: see `MutedStreams`."""
 
     def __init__(self, memory: Path | None = None) -> None:
         self.names: tuple[str, ...] = ()
         """Of the programs that record, as of the last look."""
         self._known: dict[int, Recorder] = {}
         self._moves: Counter[int] = Counter()
-        self._hushed = Hushed("source_output", memory)
+        self._muted = MutedStreams("source_output", memory)
 
     @property
     def has_muted(self) -> bool:
         """Somebody is mute because of us."""
-        return bool(self._hushed)
+        return bool(self._muted)
 
     def meet(self, server: SoundServer) -> None:
         """Of another server than before nobody is known."""
-        if self._hushed.meet(server):
+        if self._muted.meet(server):
             self._known = {}
             self._moves.clear()
 
@@ -60,7 +60,7 @@ class Recorders:
             stream.index: self._known[stream.index]
             for stream in streams
             if stream.index in self._known
-            and (stream.source == NO_INDEX or self._hushed.owes(stream))
+            and (stream.source == NO_INDEX or self._muted.owes(stream))
         }
         self._known = kept | ours
         for index in ours:
@@ -71,7 +71,7 @@ class Recorders:
         """Our devices are gone, or going (those that are still there)."""
         streams = source_outputs(server)
         self._known |= recorders(streams, sink, microphone)
-        self._hushed.mute(server, [stream for stream in streams if stream.index in self._known])
+        self._muted.mute(server, [stream for stream in streams if stream.index in self._known])
 
     def take_back(self, server: SoundServer, devices: Devices) -> list[KoedError]:
         """Give those who recorded the old devices the new ones, and who asks for ours by name and
@@ -108,9 +108,9 @@ class Recorders:
         as he is."""
         streams = source_outputs(server)
         ours = recorders(streams, devices.sink, devices.microphone)
-        self._hushed.look(streams)
-        hear = [stream for stream in streams if stream.index in ours and self._hushed.owes(stream)]
-        self._hushed.let_sound(server, hear)
+        self._muted.look(streams)
+        hear = [stream for stream in streams if stream.index in ours and self._muted.owes(stream)]
+        self._muted.let_sound(server, hear)
 
 
 def source_outputs(server: SoundServer) -> list[Any]:

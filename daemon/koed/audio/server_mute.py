@@ -1,7 +1,7 @@
 """Silence at the server: for what has left the mixer and waits in buffers on its way to the ear.
 
 The mixer is silent within a block, but 20 to 40 ms of sound are in the hands of PortAudio, ALSA and
-the server by then. The valve mutes our sink for the moment in which they run dry, and opens it
+the server by then. This mutes our sink for the moment in which they run dry, and opens it
 again: it holds no silence, the mixer does. A thread and a connection of its own, because the
 output's thread may be in the middle of a question to the server.
 """
@@ -26,7 +26,7 @@ IDLE_S = 5.0
 RETRY_S = 1.0
 
 
-class Valve:
+class ServerMute:
     """Of the sink with this name, if it is a koed's. Works from `start` to `close`."""
 
     def __init__(self, sink: str, server: str | None = None) -> None:
@@ -37,7 +37,7 @@ class Valve:
         self._closing = False
         self._mutes = False
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._thread = threading.Thread(target=self._run, name=f"valve {sink}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"mute {sink}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -71,18 +71,18 @@ class Valve:
     def _ring(self) -> None:
         os.eventfd_write(self._fd, 1)
 
-    # --- the valve's own thread --------------------------------------------------------------
+    # --- its own thread --------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._closing:
             try:
                 self._serve()
             except DeviceError as error:
-                log.debug("valve %s: %s", self._sink, error)
+                log.debug("mute of %s: %s", self._sink, error)
                 select.select([self._fd], [], [], RETRY_S)
 
     def _serve(self) -> None:
-        """One connection, until it breaks or the valve is closed."""
+        """One connection, until it breaks or this is closed."""
         server = SoundServer("koed valve", self._address, wake_fd=self._fd)
         try:
             server.connect()

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from koed.audio import volumes
 from koed.audio.defaults import DefaultDevices
 from koed.audio.device import MARK, PulseDevice, Source
-from koed.audio.foreign_streams import Strangers
+from koed.audio.foreign_streams import ForeignStreams
 from koed.audio.recorders import Recorders, source_outputs
-from koed.audio.server_mute import Valve
+from koed.audio.server_mute import ServerMute
 from koed.audio.sound_server import SoundServer, client_name
 from koed.audio.virtual_mic import Devices, VirtualMicrophone
 from koed.audio.volumes import Volumes
@@ -46,7 +46,7 @@ class Wishes:
     """Of the server, None = the user's own."""
     memory: Path | None
     recorders: Recorders
-    strangers: Strangers
+    foreign: ForeignStreams
     volumes: Volumes
     tell: Callable[[KoedError], None]
 
@@ -74,7 +74,7 @@ class Installation:
         """Have the devices; who recorded those before them gets these."""
         recorders = self.wishes.recorders
         recorders.meet(self.server)
-        self.wishes.strangers.meet(self.server)
+        self.wishes.foreign.meet(self.server)
         before = self.defaults.now(self.server)
         made = self.microphone.ensure(lambda *there: recorders.hush(self.server, *there))
         devices = self.microphone.verify()
@@ -107,11 +107,11 @@ class Installation:
         devices = self.microphone.there()
         needed = self._who_needs(devices) if devices is not None else ""
         if devices is None or not needed:
-            self.wishes.strangers.release(self.server)
+            self.wishes.foreign.release(self.server)
             self.microphone.remove()
         else:  # silent, whatever the desktop plays there while we are away
             self.server.call(lambda p: p.sink_mute(devices.sink.index, True))
-            self.wishes.strangers.release(self.server)
+            self.wishes.foreign.release(self.server)
             self.wishes.recorders.open_ears(self.server, devices)
         return needed
 
@@ -138,7 +138,7 @@ class Session(Installation):
         config, audio = wishes.config, wishes.audio
         self._stopping = stopping
         self.device = PulseDevice(audio.rate_hz, audio.block_frames, config.sink, wishes.address)
-        self.valve = Valve(config.sink, wishes.address)
+        self.server_mute = ServerMute(config.sink, wishes.address)
         self._sink = -1
         try:
             self.server.connect()
@@ -146,7 +146,7 @@ class Session(Installation):
             self.device.open(source)
             self._place()
             self._show_out()  # they came while koed was away, and the sink was mute
-            self.valve.start()
+            self.server_mute.start()
             wishes.recorders.open_ears(self.server, self.microphone.verify())
         except BaseException:
             with contextlib.suppress(DeviceError):  # it may be gone again, or the server is
@@ -204,7 +204,7 @@ class Session(Installation):
             self.server.wait(0.02)
 
     def _show_out(self) -> None:
-        for happened in self.wishes.strangers.show_out(self.server, self._sink):
+        for happened in self.wishes.foreign.show_out(self.server, self._sink):
             self.wishes.tell(happened)
 
     def verify(self) -> None:
@@ -227,10 +227,10 @@ class Session(Installation):
             raise DeviceError(
                 "stream_moved", "our stream was not in our sink any more; opening it again"
             )
-        wishes.volumes.look(devices, stream, self.valve.is_shut)
+        wishes.volumes.look(devices, stream, self.server_mute.is_shut)
         self.defaults.look(self.server)
 
     def close(self) -> None:
-        self.valve.close()
+        self.server_mute.close()
         self.device.close()
         super().close()

@@ -36,7 +36,7 @@ class Volumes:
         self._names: dict[str, str] = {}
 
     def look(self, devices: Devices, stream: Any, valve_is_shut: bool) -> None:
-        """``stream``: ours, or None. A sink that our own valve mutes is not muted."""
+        """``stream``: ours, or None. A sink that we mute ourselves for a moment is not muted."""
         parts = {"stream": stream, "sink": devices.sink, "microphone": devices.microphone}
         for part, item in parts.items():
             if item is not None:

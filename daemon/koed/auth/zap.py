@@ -14,7 +14,7 @@ there before its key was admitted would stay out until it is restarted. After 30
 at all, and tries again."""
 
 
-class Gate:
+class ZapHandler:
     """Answers for all sockets of one context. ``admits`` is asked with a public key (Z85) whenever
     somebody connects, so that a client is let in or shut out without a restart."""
 

@@ -1,7 +1,7 @@
 """Companions: what stands beside the voice, such as OBS. koed speaks on without any of them.
 
 A companion has a thread of its own for whatever may block. The main loop gives it a turn, as it
-does to every other part; only there does it touch the desk or the stage.
+does to every other part; only there does it touch the handlers or the stage.
 """
 
 from __future__ import annotations

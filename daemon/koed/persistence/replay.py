@@ -32,7 +32,7 @@ HINT = "koed writes such files when it tells of trouble, below its state folder"
 NAME = re.compile(r"\d{8}-\d{6}-[a-z0-9_]+\.replay")
 
 
-class Keeper:
+class ReplayWriter:
     """Listens to the bus and writes what the player was told before a trouble."""
 
     def __init__(

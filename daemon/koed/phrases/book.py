@@ -19,9 +19,9 @@ from koed.config.daemon import Config
 from koed.config.phrases import PhraseConfig, phrase
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.phrases.disk_cache import Shelf
-from koed.phrases.memory_cache import TakeMemory
-from koed.phrases.renderer import LOST, Order, Studio
+from koed.phrases.disk_cache import DiskCache
+from koed.phrases.memory_cache import MemoryCache
+from koed.phrases.renderer import LOST, Done, PhraseRenderer, RenderRequest
 from koed.phrases.takes import take_key
 from koed.playback.takes import Take
 from koed.playback.voice_choice import Voice
@@ -55,7 +55,7 @@ class _Entry:
     """A phrase in a voice."""
 
     phrase: str
-    order: Order
+    request: RenderRequest
     text: str
     """As a line of it is queued: normalised."""
     state: State = "unknown"
@@ -66,7 +66,7 @@ class _Entry:
 
 
 class PhraseBook:
-    """A `koed.integrations.base.Companion`; all of it runs on the main thread but the shelf."""
+    """A `koed.integrations.base.Companion`; all of it but the disk runs on the main thread."""
 
     def __init__(
         self,
@@ -74,8 +74,8 @@ class PhraseBook:
         book: VoiceBook,
         hosts: Mapping[str, Host],
         bus: Bus,
-        shelf: Shelf,
-        studio: Callable[[Callable[[Order, Take | None, str, str], None]], Studio],
+        disk: DiskCache,
+        renderer: Callable[[Done], PhraseRenderer],
         busy: Callable[[], bool],
         current: Callable[[], str],
     ) -> None:
@@ -84,11 +84,11 @@ class PhraseBook:
         self._book = book
         self._hosts = hosts
         self._bus = bus
-        self._shelf = shelf
+        self._disk = disk
         self._busy = busy
         self._current = current
-        self._memory = TakeMemory(int(config.phrase_cache.memory_mb * 1e6))
-        self.studio = studio(self._rendered)
+        self._memory = MemoryCache(int(config.phrase_cache.memory_mb * 1e6))
+        self.renderer = renderer(self._rendered)
         self.phrases = {name: phrase(value) for name, value in config.phrases.items()}
         self._entries: dict[tuple[str, str], _Entry] = {}
         """By (phrase, voice)."""
@@ -119,12 +119,12 @@ class PhraseBook:
     def take(self, text: str, voice: Voice) -> Take | None:
         """The sound of a whole line, if it is one of the phrases and was rendered in this voice."""
         entry = self._lines.get((voice.name, text))
-        if entry is None or entry.order.voice.key != voice.key:
+        if entry is None or entry.request.voice.key != voice.key:
             return None
-        take = self._memory.get(entry.order.key)
+        take = self._memory.get(entry.request.key)
         if take is None and not entry.wanted:
             entry.wanted = True
-            if entry.state == "stored" and self._shelf.fetch(entry.order.key):
+            if entry.state == "stored" and self._disk.fetch(entry.request.key):
                 entry.state = "unknown"
         return take
 
@@ -135,48 +135,48 @@ class PhraseBook:
 
     def _describe(self, name: str, wanted: PhraseConfig) -> dict[str, Any]:
         entries = [e for (phrase_name, _), e in self._entries.items() if phrase_name == name]
-        takes = [self._memory.peek(e.order.key) for e in entries]
+        takes = [self._memory.peek(e.request.key) for e in entries]
         return {
             "name": name,
             "text": wanted.text,
             "lang": wanted.lang,
-            "voices": sorted(e.order.voice.name for e in entries if e.state == "ready"),
+            "voices": sorted(e.request.voice.name for e in entries if e.state == "ready"),
             "waiting": sorted(
-                e.order.voice.name for e in entries if e.state in ("unknown", "missing")
+                e.request.voice.name for e in entries if e.state in ("unknown", "missing")
             ),
-            "stored": sorted(e.order.voice.name for e in entries if e.state == "stored"),
-            "failed": {e.order.voice.name: e.error for e in entries if e.state == "failed"},
+            "stored": sorted(e.request.voice.name for e in entries if e.state == "stored"),
+            "failed": {e.request.voice.name: e.error for e in entries if e.state == "failed"},
             "seconds": round(max((take.seconds for take in takes if take), default=0.0), 3),
         }
 
     def status(self) -> dict[str, Any]:
         states = [entry.state for entry in self._entries.values()]
-        order = self.studio.order
+        request = self.renderer.request
         return {
             "ready": states.count("ready"),
             "waiting": states.count("unknown") + states.count("missing"),
             "stored": states.count("stored"),
             "failed": states.count("failed"),
-            "rendering": order.voice.name if order else None,
+            "rendering": request.voice.name if request else None,
             "memory_mb": round(self._memory.size_bytes / 1e6, 3),
         }
 
     # --- life --------------------------------------------------------------------------------
 
     def start(self) -> None:
-        self._shelf.start()
+        self._disk.start()
 
     def stop(self, deadline_s: float) -> None:
-        self.studio.cancel()
-        self._shelf.close(deadline_s)
+        self.renderer.cancel()
+        self._disk.close(deadline_s)
 
     def turn(self, now: float) -> None:
         """Take what the disk gave; give way to lines; else render the next phrase."""
-        for fetched in self._shelf.fetched():
+        for fetched in self._disk.fetched():
             self._fetched(fetched.key, fetched.take)
         if self._busy():
             self._busy_at = now
-            self.studio.cancel()
+            self.renderer.cancel()
             return
         if self._busy_at is None:  # the greeting is to come
             self._busy_at = now
@@ -184,12 +184,12 @@ class PhraseBook:
             self._looked_at = now
             self._look()
         idle = now - self._busy_at >= self._config.phrase_cache.idle_s
-        if idle and self.studio.order is None:
+        if idle and self.renderer.request is None:
             voice = self._current()
             # a stable order: the phrases as they are written, in the current voice first
-            entries = sorted(self._renderable(), key=lambda e: e.order.voice.name != voice)
+            entries = sorted(self._renderable(), key=lambda e: e.request.voice.name != voice)
             for entry in entries[:1]:
-                self.studio.begin(entry.order)
+                self.renderer.begin(entry.request)
 
     def reload(self, phrases: Mapping[str, str | PhraseConfig]) -> list[str]:
         """Other phrases from now on; the names of those that changed."""
@@ -215,17 +215,19 @@ class PhraseBook:
         if seen == self._voices:
             return
         self._voices = seen
-        before = {entry.order.key: entry for entry in self._entries.values()}
+        before = {entry.request.key: entry for entry in self._entries.values()}
         self._entries = {}
         for name, wanted in self.phrases.items():
             for voice in ready:
                 if wanted.voices is None or voice.name in wanted.voices:
                     self._plan(name, wanted, voice, before)
         self._lines = {(v, e.text): e for (_, v), e in self._entries.items()}
-        self._memory.retain({entry.order.key for entry in self._entries.values()})
-        order = self.studio.order
-        if order is not None and order.key not in {e.order.key for e in self._entries.values()}:
-            self.studio.cancel()
+        self._memory.retain({entry.request.key for entry in self._entries.values()})
+        request = self.renderer.request
+        if request is not None and request.key not in {
+            e.request.key for e in self._entries.values()
+        }:
+            self.renderer.cancel()
 
     def _plan(
         self, name: str, wanted: PhraseConfig, voice: ReadyVoice, before: Mapping[str, _Entry]
@@ -236,12 +238,12 @@ class PhraseBook:
         if not pieces:
             return
         key = take_key(voice.key, self._version(voice), voice.profile.speed, pieces)
-        entry = _Entry(name, Order(key, voice, pieces), text)
+        entry = _Entry(name, RenderRequest(key, voice, pieces), text)
         old = before.get(key)
         if old is not None:
             entry.state, entry.error, entry.losses = old.state, old.error, old.losses
         self._entries[name, voice.name] = entry
-        if entry.state == "unknown" and old is None and not self._shelf.fetch(key):
+        if entry.state == "unknown" and old is None and not self._disk.fetch(key):
             entry.state = "missing"
 
     def _version(self, voice: ReadyVoice) -> str:
@@ -252,7 +254,7 @@ class PhraseBook:
         engine would make them wait."""
         pending = self._book.pending()
         for entry in self._entries.values():
-            engine = entry.order.voice.engine
+            engine = entry.request.voice.engine
             if (
                 entry.state == "missing"
                 and engine not in pending
@@ -262,7 +264,7 @@ class PhraseBook:
 
     def _with_key(self, key: str) -> Iterator[_Entry]:
         """Entries of one content: two names for one text have one sound."""
-        return (entry for entry in self._entries.values() if entry.order.key == key)
+        return (entry for entry in self._entries.values() if entry.request.key == key)
 
     def _fetched(self, key: str, take: Take | None) -> None:
         for entry in self._with_key(key):
@@ -283,36 +285,36 @@ class PhraseBook:
                 self._bus.publish(
                     PhraseReady(
                         phrase=entry.phrase,
-                        voice=entry.order.voice.name,
+                        voice=entry.request.voice.name,
                         seconds=round(take.seconds, 3),
                         cached=cached,
                     )
                 )
         for entry in self._entries.values():  # room was made
-            if entry.state == "ready" and entry.order.key not in self._memory:
+            if entry.state == "ready" and entry.request.key not in self._memory:
                 entry.state = "stored"
 
-    def _rendered(self, order: Order, take: Take | None, code: str, message: str) -> None:
+    def _rendered(self, request: RenderRequest, take: Take | None, code: str, message: str) -> None:
         if take is not None:
-            self._shelf.keep(take)
+            self._disk.keep(take)
             self._store(take, cached=False)
             return
-        if code in PASSING or (code == LOST and not self._lost_too_often(order)):
+        if code in PASSING or (code == LOST and not self._lost_too_often(request)):
             return
-        for entry in self._with_key(order.key):
+        for entry in self._with_key(request.key):
             entry.state, entry.error = "failed", message
             self._bus.publish(
                 Trouble(
                     code="phrase_failed",
                     message=f"phrase {entry.phrase} cannot be rendered ahead in voice "
-                    f"{order.voice.name}: {message} ({code})",
+                    f"{request.voice.name}: {message} ({code})",
                     hint="it is still spoken when it is asked for, as any line; koe phrases",
                 )
             )
 
-    def _lost_too_often(self, order: Order) -> bool:
-        """A worker is gone with the job of ``order``."""
-        entries = list(self._with_key(order.key))
+    def _lost_too_often(self, request: RenderRequest) -> bool:
+        """A worker is gone with the job of ``request``."""
+        entries = list(self._with_key(request.key))
         for entry in entries:
             entry.losses += 1
         return any(entry.losses > LOSSES_ALLOWED for entry in entries)

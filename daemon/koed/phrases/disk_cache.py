@@ -24,25 +24,25 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".take"
 MAX_WAITING = 256
-"""Orders that wait for the disk; more are not taken, as if there were no disk."""
+"""Requests that wait for the disk; more are not taken, as if there were no disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What became of an order to fetch; ``take`` None = there is none that can be used."""
+    """What became of a request to fetch; ``take`` None = there is none that can be used."""
 
     key: str
     take: Take | None
 
 
-class Shelf:
+class DiskCache:
     """``folder`` is made (0700) at the first write. ``wake`` is called from the thread."""
 
     def __init__(self, folder: Path, max_bytes: int, wake: Callable[[], None]) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
         self._wake = wake
-        self._orders: queue.Queue[str | Take | None] = queue.Queue(MAX_WAITING)
+        self._requests: queue.Queue[str | Take | None] = queue.Queue(MAX_WAITING)
         self._fetched: deque[Fetched] = deque()
         self._thread = threading.Thread(target=self._run, name="phrases", daemon=True)
         self._warned = False
@@ -52,12 +52,12 @@ class Shelf:
 
     def fetch(self, key: str) -> bool:
         """Read a take; it comes through `fetched`. False = too much waits, ask again later."""
-        return self._order(key)
+        return self._ask(key)
 
     def keep(self, take: Take) -> None:
         """Write a take, unless there is no room for any."""
         if take.size_bytes <= self._max_bytes:
-            self._order(take)
+            self._ask(take)
 
     def fetched(self) -> list[Fetched]:
         """What was read since the last call."""
@@ -65,12 +65,12 @@ class Shelf:
 
     def close(self, deadline_s: float) -> None:
         """End after what was ordered; a hung disk is not waited for longer than this."""
-        if self._thread.is_alive() and self._order(None):
+        if self._thread.is_alive() and self._ask(None):
             self._thread.join(deadline_s)
 
-    def _order(self, order: str | Take | None) -> bool:
+    def _ask(self, request: str | Take | None) -> bool:
         try:
-            self._orders.put_nowait(order)
+            self._requests.put_nowait(request)
         except queue.Full:
             return False
         return True
@@ -78,11 +78,11 @@ class Shelf:
     # --- the thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while (order := self._orders.get()) is not None:
-            if isinstance(order, Take):
-                self._write(order)
+        while (request := self._requests.get()) is not None:
+            if isinstance(request, Take):
+                self._write(request)
             else:
-                self._fetched.append(Fetched(order, self._read(order)))
+                self._fetched.append(Fetched(request, self._read(request)))
                 self._wake()
 
     def _path(self, key: str) -> Path:

@@ -1,4 +1,4 @@
-"""The operations ``phrase`` and ``phrases``: asked of the phrases, spoken by the desk."""
+"""The operations ``phrase`` and ``phrases``: asked of the phrases, spoken as any line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from koed.phrases.book import PhraseBook
 Say = Callable[[protocol.Say], dict[str, Any]]
 
 
-class PhraseDesk:
-    """``say`` queues a line, as the desk does for anybody."""
+class PhraseHandlers:
+    """``say`` queues a line, as for anybody."""
 
     def __init__(self, book: PhraseBook, say: Say) -> None:
         self._book = book

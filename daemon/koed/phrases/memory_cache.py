@@ -8,7 +8,7 @@ from collections.abc import Collection
 from koed.playback.takes import Take
 
 
-class TakeMemory:
+class MemoryCache:
     """Takes by key, in order of use."""
 
     def __init__(self, max_bytes: int) -> None:

@@ -25,11 +25,11 @@ TOO_LONG = "phrase_too_long"
 
 
 LOST = "engine_lost"
-"""The code of an order whose worker is gone."""
+"""The code of a request whose worker is gone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RenderRequest:
     """A phrase to be rendered. ``key``: see `koed.phrases.takes.take_key`."""
 
     key: str
@@ -37,9 +37,13 @@ class Order:
     segments: tuple[Segment, ...]
 
 
+Done = Callable[[RenderRequest, Take | None, str, str], None]
+"""Told of the end of a request: the take, or None with a code and a message."""
+
+
 @dataclass(slots=True)
 class _Recording:
-    order: Order
+    request: RenderRequest
     serial: int
     pieces: list[Piece] = field(default_factory=list)
     pcm: list[NDArray[np.float32]] = field(default_factory=list)
@@ -49,10 +53,9 @@ class _Recording:
     seconds: float = 0.0
 
 
-class Studio:
+class PhraseRenderer:
     """Owns its jobs (`koed.playback.dispatch.JobOwner`). ``lane``: one that no output has;
-    ``serials``: for the jobs of phrases. ``done`` hears of each order's end: the take, or None
-    with a code and a message."""
+    ``serials``: for the jobs of phrases."""
 
     def __init__(
         self,
@@ -60,7 +63,7 @@ class Studio:
         lane: int,
         serials: Iterator[int],
         lookahead_s: float,
-        done: Callable[[Order, Take | None, str, str], None],
+        done: Done,
     ) -> None:
         self._jobs = jobs
         self._lane = lane
@@ -70,37 +73,37 @@ class Studio:
         self._recording: _Recording | None = None
 
     @property
-    def order(self) -> Order | None:
+    def request(self) -> RenderRequest | None:
         """What is being rendered."""
-        return self._recording.order if self._recording else None
+        return self._recording.request if self._recording else None
 
-    def begin(self, order: Order) -> None:
+    def begin(self, request: RenderRequest) -> None:
         self.cancel()
-        self._recording = _Recording(order, 0)
+        self._recording = _Recording(request, 0)
         self._speak(self._recording)
 
     def cancel(self) -> None:
         """Stop; nobody is told. What was made of it so far is lost."""
         recording, self._recording = self._recording, None
         if recording is not None:
-            self._jobs.keep(self, recording.order.voice.engine, ())
+            self._jobs.keep(self, recording.request.voice.engine, ())
 
     def _speak(self, recording: _Recording) -> None:
-        order = recording.order
-        segment = order.segments[len(recording.pieces)]
+        request = recording.request
+        segment = request.segments[len(recording.pieces)]
         recording.serial = next(self._serials)
         job = Job(
             serial=recording.serial,
             lane=self._lane,
-            voice=order.voice.key,
+            voice=request.voice.key,
             text=segment.text,
             lang=segment.lang,
-            speed=order.voice.profile.speed,
+            speed=request.voice.profile.speed,
             seed=segment.index,
             owner="phrase",
         )
-        self._jobs.speak(self, order.voice.engine, job, self._ahead_s)
-        self._jobs.keep(self, order.voice.engine, (recording.serial,))
+        self._jobs.speak(self, request.voice.engine, job, self._ahead_s)
+        self._jobs.keep(self, request.voice.engine, (recording.serial,))
 
     def _of(self, serial: int) -> _Recording | None:
         recording = self._recording
@@ -108,9 +111,9 @@ class Studio:
 
     def _end(self, take: Take | None, code: str = "", message: str = "") -> None:
         assert self._recording is not None, "something ends"
-        order = self._recording.order
+        request = self._recording.request
         self.cancel()
-        self._done(order, take, code, message)
+        self._done(request, take, code, message)
 
     # --- what the engines say ----------------------------------------------------------------
 
@@ -133,14 +136,14 @@ class Studio:
         recording.pcm.append(pcm)
         recording.words.extend(words)
         recording.mouths.extend(mouths)
-        self._jobs.hosts[recording.order.voice.engine].grant(self._lane, self._ahead_s)
+        self._jobs.hosts[recording.request.voice.engine].grant(self._lane, self._ahead_s)
 
     def done(self, serial: int) -> None:
         recording = self._of(serial)
         if recording is None:
             return
-        order = recording.order
-        segment = order.segments[len(recording.pieces)]
+        request = recording.request
+        segment = request.segments[len(recording.pieces)]
         pcm = np.concatenate([np.zeros(0, np.float32), *recording.pcm])
         recording.pieces.append(
             Piece(
@@ -154,12 +157,12 @@ class Studio:
         )
         recording.pcm, recording.words, recording.mouths = [], [], []
         recording.rate_hz = 0
-        if len(recording.pieces) < len(order.segments):
+        if len(recording.pieces) < len(request.segments):
             self._speak(recording)
         elif not recording.seconds:
             self._end(None, "nothing_to_say", "the engine found nothing in it to speak")
         else:
-            self._end(Take(order.key, order.voice.key, tuple(recording.pieces)))
+            self._end(Take(request.key, request.voice.key, tuple(recording.pieces)))
 
     def failed(self, serial: int, code: str, message: str) -> None:
         if self._of(serial) is not None:

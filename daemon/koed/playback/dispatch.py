@@ -23,7 +23,7 @@ from koed.errors import KoedError
 from koed.events import Bus
 from koed.playback import effects, inputs
 from koed.playback.effects import Effect
-from koed.playback.lipsync import Mouths
+from koed.playback.lipsync import LipSync
 from koed.playback.player import Player
 from koed.playback.takes import Piece
 from koed.playback.voice_choice import Engine, Voice
@@ -116,7 +116,7 @@ class Dispatch:
         self._book = book
         self._bus = bus
         self._clock = clock
-        self._mouths = Mouths(player.lineup)
+        self._lipsync = LipSync(player.lineup)
         self._todo: deque[Effect] = deque()
         self._busy = False
         self._seen: dict[str, tuple[Any, ...]] = {}
@@ -236,19 +236,21 @@ class Dispatch:
         now_frame = mixer.clock_frames + mixer.delay_frames
         for frame, rms_db, _ in mixer.fine_levels():
             ago_s = (now_frame - frame) / mixer.rate_hz
-            mouth = self._mouths.window(name, rms_db, ago_s, outlet.heard_t(frame))
+            mouth = self._lipsync.window(name, rms_db, ago_s, outlet.heard_t(frame))
             self._bus.publish(mouth)
 
     def _moment(self) -> inputs.Moment:
-        ears = []
+        outputs = []
         for name, channel in self.player.lineup.channels.items():
             outlet = self._outlets[name]
             positions = tuple(
                 (lane.number, *outlet.mixer.position(lane.number)) for lane in channel.lanes
             )
             heard_t = outlet.heard_t(outlet.mixer.clock_frames)
-            ears.append(inputs.Ear(name, heard_t, positions, outlet.playing(), outlet.unheard()))
-        return inputs.Moment(self._clock(), tuple(ears))
+            outputs.append(
+                inputs.OutputPosition(name, heard_t, positions, outlet.playing(), outlet.unheard())
+            )
+        return inputs.Moment(self._clock(), tuple(outputs))
 
     # --- effects ------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from koed.playback.queue import Line, Priority
 
 
 @dataclass(frozen=True, slots=True)
-class Ear:
+class OutputPosition:
     """Where the lanes of an output are at this moment."""
 
     output: str
@@ -30,7 +30,7 @@ class Moment:
     """Comes with every input. ``now``: monotonic seconds."""
 
     now: float
-    ears: tuple[Ear, ...] = ()
+    outputs: tuple[OutputPosition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

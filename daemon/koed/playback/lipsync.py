@@ -46,7 +46,7 @@ def shape_at(mouths: Sequence[Mouth], at_s: float) -> str:
     return shape
 
 
-class Mouths:
+class LipSync:
     """The mouths of all outputs, by the lines that stand on their lanes."""
 
     def __init__(self, lineup: Lineup) -> None:

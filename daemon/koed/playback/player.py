@@ -22,7 +22,7 @@ from koed.playback.effects import Answer, Effect
 from koed.playback.handover import Handover
 from koed.playback.inputs import Moment
 from koed.playback.lineup import Lineup, Takes
-from koed.playback.progress import Follower, set_positions
+from koed.playback.progress import ProgressTracker, set_positions
 from koed.playback.voice_choice import Engine, Voice
 from koed.playback.watchdog import Watchdog
 
@@ -39,7 +39,7 @@ class Player:
         self.lineup = Lineup(config, lanes, takes)
         self._handover = Handover(self.lineup)
         self._controls = Controls(self.lineup, self._handover)
-        self._follower = Follower(self.lineup)
+        self._progress = ProgressTracker(self.lineup)
         self.watchdog = Watchdog(self.lineup, self._handover)
         controls = self._controls
         self._steps: dict[type, Callable[[Any], Any]] = {
@@ -86,11 +86,11 @@ class Player:
         """
         lineup = self.lineup
         lineup.now = moment.now
-        set_positions(lineup, moment.ears)
+        set_positions(lineup, moment.outputs)
         answer = Answer()
         try:
             if not isinstance(item, ROUTINE):  # what it may cut was heard until this moment
-                self._follower.follow()
+                self._progress.follow()
             answer = Answer(self._steps[type(item)](item))
         except KoedError as error:
             answer = Answer(error=error)
@@ -143,7 +143,7 @@ class Player:
 
     def _heard(self, item: inputs.Heard) -> None:
         channel = self.lineup.channels[item.output]
-        self._follower.report(channel, item.report, item.heard_t)
+        self._progress.report(channel, item.report, item.heard_t)
 
     def _voice_is(self, voice: Voice) -> None:
         self.lineup.voices.by_name[voice.name] = voice

@@ -14,7 +14,7 @@ from koed.playback.lineup import Lineup
 from koed.playback.utterance import Part, Utterance
 
 
-class Follower:
+class ProgressTracker:
     """Follows the lines of all channels; ends no line and starts none."""
 
     def __init__(self, lineup: Lineup) -> None:
@@ -112,12 +112,12 @@ class Follower:
         )  # fmt: skip
 
 
-def set_positions(lineup: Lineup, ears: tuple[inputs.Ear, ...]) -> None:
+def set_positions(lineup: Lineup, outputs: tuple[inputs.OutputPosition, ...]) -> None:
     """Where the lanes are now."""
-    for ear in ears:
-        channel = lineup.channels[ear.output]
-        channel.heard_t, channel.playing = ear.heard_t, ear.playing
-        channel.unheard = ear.unheard
+    for at in outputs:
+        channel = lineup.channels[at.output]
+        channel.heard_t, channel.playing = at.heard_t, at.playing
+        channel.unheard = at.unheard
         lanes: dict[int, Lane] = {lane.number: lane for lane in channel.lanes}
-        for number, serial, played_s in ear.positions:
+        for number, serial, played_s in at.positions:
             lanes[number].position = (serial, played_s)

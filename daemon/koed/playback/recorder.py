@@ -118,8 +118,8 @@ class Recorder:
             return
         self._noted_at = moment.now
         taken, self._taken = self._taken, []
-        ears = [[e.output, e.heard_t, e.positions, e.playing, e.unheard] for e in moment.ears]
-        entry: bytes = msgpack.packb([[moment.now, ears], plain(item), plain(taken)])
+        outputs = [[e.output, e.heard_t, e.positions, e.playing, e.unheard] for e in moment.outputs]
+        entry: bytes = msgpack.packb([[moment.now, outputs], plain(item), plain(taken)])
         self._entries.append(entry)
         self._size += len(entry)
         if not self._heads or moment.now - self._heads[-1][0] >= HEAD_S:
@@ -203,12 +203,14 @@ def read(data: bytes) -> StepRecording:
         raise BadRecording(f"empty, damaged or no recording of the player: {error!r}") from error
 
 
-def _moment(now: float, ears: list[Any]) -> inputs.Moment:
+def _moment(now: float, outputs: list[Any]) -> inputs.Moment:
     return inputs.Moment(
         float(now),
         tuple(
-            inputs.Ear(output, heard_t, tuple(tuple(p) for p in positions), playing, unheard)
-            for output, heard_t, positions, playing, unheard in ears
+            inputs.OutputPosition(
+                output, heard_t, tuple(tuple(p) for p in positions), playing, unheard
+            )
+            for output, heard_t, positions, playing, unheard in outputs
         ),
     )
 

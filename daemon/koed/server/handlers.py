@@ -1,5 +1,5 @@
-"""The desk: carries out each operation of the wire. One method per request; some are the player's
-own, some are at counters of their own."""
+"""Carries out each operation of the wire. One method per request; some are the player's own, some
+have handlers elsewhere."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Reply = Callable[[Asker, dict[str, Any]], None]
 Handler = Callable[[Any], dict[str, Any]]
 
 
-class Desk:
+class Handlers:
     """``status`` and ``reload`` look beyond the voice: the app passes them in."""
 
     def __init__(
@@ -76,12 +76,12 @@ class Desk:
         self._asked = 0
         """Requests in work: one may make another."""
         self._heard: list[Callable[[Request], None]] = []
-        self._counters: dict[str, Handler] = dict.fromkeys(PLAYERS, dispatch.ask)
+        self._elsewhere: dict[str, Handler] = dict.fromkeys(PLAYERS, dispatch.ask)
         bus.listen(self._settle)
 
     def add(self, op: str, handler: Handler) -> None:
-        """Another counter of the desk: ``handler`` carries out the requests of ``op``."""
-        self._counters[op] = handler
+        """``handler`` carries out the requests of ``op``."""
+        self._elsewhere[op] = handler
 
     def listen(self, listener: Callable[[Request], None]) -> None:
         """``listener`` hears of each request that a person made and that was carried out."""
@@ -94,7 +94,7 @@ class Desk:
 
     def handle(self, request: Request, asker: Asker) -> dict[str, Any] | None:
         """Carry out one request. None: the answer follows when the line is over."""
-        handler: Handler = self._counters.get(request.op) or getattr(self, f"_do_{request.op}")
+        handler: Handler = self._elsewhere.get(request.op) or getattr(self, f"_do_{request.op}")
         self._asked += 1
         try:
             result = handler(request)

@@ -1,7 +1,7 @@
 """Requests in, events out: the only ZeroMQ between koed and its clients.
 
-Nothing here may block: a request is validated, handed to the desk, answered. A reply that a client
-does not read is dropped by its socket's bound, and so is an event that a subscriber is too slow
+Nothing here may block: a request is validated, handled, answered. A reply that a client does not
+read is dropped by its socket's bound, and so is an event that a subscriber is too slow
 for; both see it by ``id`` and by ``seq``.
 """
 
@@ -32,7 +32,7 @@ from koe.protocol import (
     pack,
     request_from_map,
 )
-from koed.auth.zap import Gate
+from koed.auth.zap import ZapHandler
 from koed.config.daemon import ServerConfig
 from koed.errors import ConfigError, KoedError
 
@@ -61,14 +61,14 @@ class Asker:
 NOBODY = Asker(None, (), None)  # type: ignore[arg-type]
 """Asks without waiting for an answer."""
 
-Desk = Callable[[Request, Asker], dict[str, Any] | None]
+Handle = Callable[[Request, Asker], dict[str, Any] | None]
 """Carries a request out; None = the reply comes later through `Server.reply`."""
 TextSink = Callable[[str], None]
 TroubleSink = Callable[[WireError], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Endpoint:
     """One kind of socket: the first is of this machine, the second, if any, of the network."""
 
     kind: int
@@ -83,11 +83,11 @@ class Server:
     def __init__(self, directory: Path, config: ServerConfig, context: zmq.Context[Any]) -> None:
         self._directory = directory
         self._context = context
-        self._control = Door(zmq.ROUTER, "control", config.tcp_control)
-        self._text = Door(zmq.PULL, "text", config.tcp_text)
-        self._events = Door(zmq.PUB, "events", config.tcp_events)
-        self._doors = (self._control, self._text, self._events)
-        self._gate: Gate | None = None
+        self._control = Endpoint(zmq.ROUTER, "control", config.tcp_control)
+        self._text = Endpoint(zmq.PULL, "text", config.tcp_text)
+        self._events = Endpoint(zmq.PUB, "events", config.tcp_events)
+        self._endpoints = (self._control, self._text, self._events)
+        self._zap: ZapHandler | None = None
         self._guests: frozenset[str] = frozenset()
         """The public keys that are admitted."""
         self._stale = False
@@ -98,13 +98,13 @@ class Server:
     def bind(self, server_keys: tuple[bytes, bytes] | None, clients: Path | None) -> None:
         """Open the sockets. ``server_keys`` (public, secret) and the folder of the clients' public
         keys are needed for tcp only; raises `ConfigError` when they are missing."""
-        for door in self._doors:
-            address = endpoint(str(self._directory), door.name)
+        for one in self._endpoints:
+            address = endpoint(str(self._directory), one.name)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(address.removeprefix("ipc://"))  # of a daemon that was killed
-            door.sockets.append(self._bound(door.kind, address, None))
+            one.sockets.append(self._bound(one.kind, address, None))
             os.chmod(address.removeprefix("ipc://"), 0o600)
-        over_tcp = [door.tcp for door in self._doors if door.tcp]
+        over_tcp = [one.tcp for one in self._endpoints if one.tcp]
         if not over_tcp:
             return
         if server_keys is None or clients is None:
@@ -113,23 +113,23 @@ class Server:
                 f"{over_tcp[0]} is configured but there are no keys",
                 "make a pair with: koed keys new NAME",
             )
-        self._gate = Gate(self._context, server_keys, lambda key: key in self._guests)
+        self._zap = ZapHandler(self._context, server_keys, lambda key: key in self._guests)
         self.readmit(clients)
         self._bind_tcp()
 
     def _bind_tcp(self) -> None:
-        for door in self._doors:
-            if door.tcp and len(door.sockets) == 1:
-                door.sockets.append(self._bound(door.kind, door.tcp, self._gate))
+        for one in self._endpoints:
+            if one.tcp and len(one.sockets) == 1:
+                one.sockets.append(self._bound(one.kind, one.tcp, self._zap))
 
-    def _bound(self, kind: int, address: str, gate: Gate | None) -> zmq.Socket[bytes]:
+    def _bound(self, kind: int, address: str, zap: ZapHandler | None) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         socket.setsockopt(zmq.LINGER, 100)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
         socket.setsockopt(zmq.RCVHWM, REQUESTS_WAITING)
         socket.setsockopt(zmq.SNDHWM, EVENTS_WAITING if kind == zmq.PUB else REPLIES_WAITING)
-        if gate:
-            gate.guard(socket)
+        if zap:
+            zap.guard(socket)
         try:
             socket.bind(address)
         except zmq.ZMQError as error:
@@ -151,43 +151,43 @@ class Server:
 
     def _reopen(self) -> None:
         """Ask all who came over tcp for their keys again: a connection outlives its admission."""
-        for door in self._doors:
-            for socket in door.sockets[1:]:
+        for one in self._endpoints:
+            for socket in one.sockets[1:]:
                 socket.unbind(socket.getsockopt_string(zmq.LAST_ENDPOINT))
                 socket.close()
-            del door.sockets[1:]
+            del one.sockets[1:]
         self._stale = False
 
     def sockets(self) -> list[zmq.Socket[bytes]]:
         """What the poller must watch."""
         sockets = [*self._control.sockets, *self._text.sockets]
-        if self._gate is not None:
-            sockets.append(self._gate.socket)
+        if self._zap is not None:
+            sockets.append(self._zap.socket)
         return sockets
 
     def close(self) -> None:
-        for door in self._doors:
-            for socket in door.sockets:
+        for one in self._endpoints:
+            for socket in one.sockets:
                 socket.close()
-        if self._gate is not None:
-            self._gate.close()
-        for door in self._doors:
+        if self._zap is not None:
+            self._zap.close()
+        for one in self._endpoints:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._directory / door.name)
+                os.unlink(self._directory / one.name)
 
     # --- in ----------------------------------------------------------------------------------
 
-    def receive(self, desk: Desk, text: TextSink, trouble: TroubleSink) -> bool:
+    def receive(self, handle: Handle, text: TextSink, trouble: TroubleSink) -> bool:
         """Handle what is readable, at most `BURST` messages a socket; True if more may wait."""
         more = False
         if self._stale:
             self._reopen()
         with contextlib.suppress(ConfigError):  # the port is not free yet: on the next turn
             self._bind_tcp()
-        if self._gate is not None:
-            self._gate.answer()
+        if self._zap is not None:
+            self._zap.answer()
         for socket in self._control.sockets:
-            more |= self._drain(socket, functools.partial(self._request, desk, socket))
+            more |= self._drain(socket, functools.partial(self._request, handle, socket))
         for socket in self._text.sockets:
             more |= self._drain(socket, lambda frames: self._push(frames, text, trouble))
         return more
@@ -203,7 +203,7 @@ class Server:
             handle(frames)
         return True
 
-    def _request(self, desk: Desk, socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
+    def _request(self, handle: Handle, socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
         is_req = len(frames) > 2 and not frames[1]
         envelope, body = tuple(frames[: 1 + is_req]), frames[1 + is_req :]
         asker = Asker(socket, envelope, None)
@@ -220,7 +220,7 @@ class Server:
                 asker = Asker(socket, envelope, request_id)
             request = request_from_map(message)
             check_lengths(request)
-            result = desk(request, asker)
+            result = handle(request, asker)
         except (WireError, KoedError) as error:
             self.reply(asker, error=WireError(error.code, error.message, error.hint))
         except Exception as error:

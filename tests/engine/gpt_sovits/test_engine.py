@@ -17,12 +17,12 @@ import torch
 from koed.bench.engine import tiny
 from koed.engine import registry
 from koed.engine.base import Chunk, Job, ProfileSpec, Voice, Word
-from koed.engine.gpt_sovits.decoding.continuous_batch import Chorus
+from koed.engine.gpt_sovits.decoding.continuous_batch import ContinuousBatch
 from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
 from koed.engine.gpt_sovits.decoding.decode import Prompt
 from koed.engine.gpt_sovits.engine import GptSovitsEngine, _Guarded
 from koed.engine.gpt_sovits.model.sampling import seeded
-from koed.engine.gpt_sovits.model_cache import Residency
+from koed.engine.gpt_sovits.model_cache import ModelCache
 from koed.engine.gpt_sovits.models import (
     FEWEST_ROWS,
     MOST_ROWS,
@@ -123,7 +123,7 @@ def test_speed_changes_how_long_it_takes(engine: GptSovitsEngine, voice: Voice) 
 def test_several_voices_share_one_base_model(engine: GptSovitsEngine, voice: Voice) -> None:
     second = engine.prepare(spec("w", OTHER))
     engine.load(second)
-    assert [name.model for name in engine.models.residency.resident] == [V2]
+    assert [name.model for name in engine.models.cache.resident] == [V2]
     assert second.state["tensors"] != voice.state["tensors"]
 
 
@@ -232,13 +232,13 @@ def test_streams_decoded_together_say_what_each_says_alone(
     noises = [seeded(seed, base.t2s.dims.codes, base.t2s.device) for seed in range(3)]
     alone = [list(base.codes(*pair)) for pair in zip(prompts, noises, strict=True)]
     batch = DeviceBatch(base.t2s, 2, 256, graphs=False)
-    chorus = Chorus(batch, 2)
-    first, second = chorus.say(prompts[0], noises[0]), chorus.say(prompts[1], noises[1])
+    together = ContinuousBatch(batch, 2)
+    first, second = together.say(prompts[0], noises[0]), together.say(prompts[1], noises[1])
     begun = [next(first), next(second), next(second)]
-    assert not chorus.has_room(prompts[2])
+    assert not together.has_room(prompts[2])
     second.close()
-    assert chorus.has_room(prompts[2])
-    third = chorus.say(prompts[2], noises[2])
+    assert together.has_room(prompts[2])
+    third = together.say(prompts[2], noises[2])
     mixed: tuple[list[int], list[int]] = ([], [])
     for a, b in itertools.zip_longest(first, third):
         mixed[0].extend([] if a is None else [a])
@@ -272,7 +272,7 @@ def test_the_longest_unused_leaves_first_and_what_is_pinned_stays() -> None:
         loaded.append(key)
         return key
 
-    held = Residency(load, lambda value: 10, 30)
+    held = ModelCache(load, lambda value: 10, 30)
     for key in "abc":
         held.get(key)
     held.get("a")
@@ -293,7 +293,7 @@ def test_loading_runs_beside_and_is_done_once() -> None:
         assert go.wait(40)
         return key
 
-    held = Residency(load, len, 100)
+    held = ModelCache(load, len, 100)
     held.want("a")
     held.want("a")
     assert began.wait(40)
@@ -311,7 +311,7 @@ def test_a_failed_load_reaches_who_asked_and_is_tried_again() -> None:
             raise EngineError("model_damaged", "cut off")
         return key
 
-    held = Residency(load, len, 100)
+    held = ModelCache(load, len, 100)
     with pytest.raises(EngineError):
         held.get("a")
     assert held.get("a") == "a"
@@ -321,18 +321,18 @@ def test_a_failed_load_reaches_who_asked_and_is_tried_again() -> None:
 def test_out_of_memory_shrinks_the_budget_and_is_an_error_with_a_code(
     engine: GptSovitsEngine,
 ) -> None:
-    before = engine.models.residency.budget_bytes
+    before = engine.models.cache.budget_bytes
     for error in (torch.OutOfMemoryError("CUDA out of memory"), MemoryError("no more")):
         with pytest.raises(EngineError) as caught, translated(engine.models):
             raise error
         assert caught.value.code == "oom"
-    assert engine.models.residency.budget_bytes < before
+    assert engine.models.cache.budget_bytes < before
     with pytest.raises(EngineError) as caught, translated(engine.models):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
     assert caught.value.code == "device_lost"
     with pytest.raises(RuntimeError), translated(None):
         raise RuntimeError("a mistake of ours")
-    engine.models.residency.budget_bytes = before
+    engine.models.cache.budget_bytes = before
 
 
 def test_a_lost_device_ends_the_worker_with_a_reason() -> None:
@@ -358,7 +358,7 @@ def test_nothing_grows_from_utterance_to_utterance(engine: GptSovitsEngine, voic
 
     for seed in range(2):
         begin(seed)
-    base = engine.models.get(engine.models.residency.resident[-1])
+    base = engine.models.get(engine.models.cache.resident[-1])
     states = [id(state) for state in base._idle]
     for seed in range(2, 6):
         begin(seed)

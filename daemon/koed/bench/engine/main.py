@@ -149,7 +149,7 @@ def _engine(
 ) -> tuple[GptSovitsEngine, ProfileSpec]:
     """An engine whose models are loaded, and a profile."""
     engine = GptSovitsEngine(Path(os.devnull), made.device.type, cores=count)
-    engine.models.residency.close()
+    engine.models.cache.close()
     engine.models = _Memory(plan, made)
     settings = {"model": MODEL, "precision": precision, "guards": "none"}  # it babbles
     reference = {"audio": _wav(plan.reference_s), "transcript": SAID, "lang": "en"}

@@ -112,7 +112,7 @@ class GptSovitsEngine:
             prepared = unpack(voice, self.models.digest, self.models.device)
             base = self._base(prepared.settings)
         if prepared.settings["residency"] == "pinned":
-            self.models.residency.pin(base.name)
+            self.models.cache.pin(base.name)
         self._keep(voice.key, prepared)
 
     def stream(self, voice: Voice, job: Job) -> Stream:
@@ -152,7 +152,7 @@ class GptSovitsEngine:
     def close(self) -> None:
         if self._beside is not None:
             self._beside.shutdown(wait=False, cancel_futures=True)
-        self.models.residency.close()
+        self.models.cache.close()
         self._prepared.clear()
 
     def _base(self, values: Mapping[str, Any]) -> Base:

@@ -21,7 +21,7 @@ V = TypeVar("V")
 SHRINK = 0.75
 
 
-class Residency(Generic[K, V]):
+class ModelCache(Generic[K, V]):
     """``load`` makes a value and ``size`` says its bytes. Errors of ``load`` reach who asked."""
 
     def __init__(

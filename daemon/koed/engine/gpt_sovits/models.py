@@ -21,7 +21,7 @@ from torch import Tensor
 
 from koed.engine.gpt_sovits import polyphones, text_features
 from koed.engine.gpt_sovits.checkpoints import checkpoint
-from koed.engine.gpt_sovits.decoding.continuous_batch import Chorus
+from koed.engine.gpt_sovits.decoding.continuous_batch import ContinuousBatch
 from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
 from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.decoding.vocoder_graphs import WindowGraphs
@@ -33,7 +33,7 @@ from koed.engine.gpt_sovits.model.sampling import Noise
 from koed.engine.gpt_sovits.model.sovits import SoundModel
 from koed.engine.gpt_sovits.model.speaker_encoder import Speaker
 from koed.engine.gpt_sovits.model.t2s import T2S, State
-from koed.engine.gpt_sovits.model_cache import Residency
+from koed.engine.gpt_sovits.model_cache import ModelCache
 from koed.engine.gpt_sovits.polyphones import Polyphones
 from koed.engine.gpt_sovits.store.store import File, Model, Store
 from koed.engine.gpt_sovits.streaming import Windows
@@ -92,7 +92,7 @@ class Base:
         self.name, self.digest, self.version = name, digest, version
         self.t2s, self.sound, self.size_bytes = t2s, sound, size_bytes
         self.windows: Windows = sound
-        self.chorus: Chorus | None = None
+        self.together: ContinuousBatch | None = None
         self._parts = parts
         self._idle: list[State] = []
 
@@ -106,12 +106,12 @@ class Base:
             rows = rows_together(self.t2s, memory)
             batch = DeviceBatch(self.t2s, rows, ROW_POSITIONS)
             batch.warm_up()
-            self.chorus = Chorus(batch, rows)
+            self.together = ContinuousBatch(batch, rows)
 
     def codes(self, prompt: Prompt, noise: Noise) -> Generator[int, None, None]:
         """The codes of an utterance, one by one; close it to stop."""
-        if self.chorus is not None and self.chorus.has_room(prompt):
-            yield from self.chorus.say(prompt, noise)
+        if self.together is not None and self.together.has_room(prompt):
+            yield from self.together.say(prompt, noise)
             return
         with self.state(prompt.positions) as state:
             yield from Utterance(self.t2s, prompt, noise, state)
@@ -236,7 +236,7 @@ class Models:
     def __init__(self, store: Store, device: torch.device, budget_bytes: int) -> None:
         self.store, self.device = store, device
         self.parts = Parts(store, device)
-        self.residency: Residency[Name, Base] = Residency(
+        self.cache: ModelCache[Name, Base] = ModelCache(
             self._load, lambda base: base.size_bytes, budget_bytes, _free
         )
         self._only = ""
@@ -268,11 +268,11 @@ class Models:
 
     def get(self, name: Name) -> Base:
         """The model in memory; waits if it is still to be loaded."""
-        return self.residency.get(self._named(name))
+        return self.cache.get(self._named(name))
 
     def want(self, name: Name) -> None:
         """Begin to load it."""
-        self.residency.want(self._named(name))
+        self.cache.want(self._named(name))
 
     def _named(self, name: Name) -> Name:
         """An empty name as the real one, so that nothing is loaded twice."""
@@ -328,7 +328,7 @@ def translated(models: Models | None) -> Iterator[None]:
         full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
         if full or any(words in text for words in FULL):
             if models is not None:
-                models.residency.shrink()
+                models.cache.shrink()
             raise EngineError(
                 "oom", f"memory ran out: {text[:120]}", "fewer models at once, or a lower precision"
             ) from error

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.engine.base import Capabilities, Mouth, Word
-from koed.engine.host.worker_state import Peer
+from koed.engine.host.worker_state import WorkerState
 from koed.engine.wire import Done, Failed, Mended, Sound
 
 
@@ -55,23 +55,23 @@ class HostListener(Protocol):
 
 def tell_of_job(
     listener: HostListener,
-    peer: Peer,
+    worker: WorkerState,
     message: Sound | Done | Failed | Mended,
     pcm: NDArray[np.float32] | None,
 ) -> None:
     """Pass on what a worker says of a job, if that is still alive."""
-    alive = message.serial in peer.outstanding
+    alive = message.serial in worker.outstanding
     match message:
         case Sound(serial, lane, _, rate_hz, words, mouths) if pcm is not None and rate_hz > 0:
             # Sound of dead jobs counts too: the worker has used the lane's credit for it.
-            peer.received_s[lane] = peer.received_s.get(lane, 0.0) + len(pcm) / rate_hz
+            worker.received_s[lane] = worker.received_s.get(lane, 0.0) + len(pcm) / rate_hz
             if alive:
                 listener.chunk(serial, lane, pcm, rate_hz, words, mouths)
         case Mended(serial, lane, code) if alive:
             listener.mended(serial, lane, code)
         case Done(serial, lane, seconds) if alive:
-            peer.drop([serial])
+            worker.drop([serial])
             listener.done(serial, lane, seconds)
         case Failed(serial, lane, code, text) if alive:
-            peer.drop([serial])
+            worker.drop([serial])
             listener.failed(serial, lane, code, text)

@@ -33,7 +33,7 @@ def worker_command(engine: str, endpoint: str, identity: str, cache: Path | None
     return command + ([f"--cache={cache}"] if cache else [])
 
 
-class Child:
+class ChildProcess:
     """``events`` is an epoll object that becomes readable when the child prints or ends."""
 
     def __init__(self, command: Sequence[str], events: select.epoll) -> None:

@@ -28,9 +28,9 @@ from koed.engine.base import Capabilities, Job, ProfileSpec
 from koed.engine.host import versions
 from koed.engine.host.listener import HostListener, tell_of_job
 from koed.engine.host.transport import Context, Socket
-from koed.engine.host.voices import Roster
-from koed.engine.host.worker_state import Failure, Peer
-from koed.engine.host.workers import Crew
+from koed.engine.host.voices import WantedVoices
+from koed.engine.host.worker_state import Failure, WorkerState
+from koed.engine.host.workers import Workers
 from koed.engine.wire import Message
 
 __all__ = ["EngineHost", "HostListener"]
@@ -77,11 +77,11 @@ class EngineHost:
         self._config = config
         self._listener = listener
         self._clock = clock
-        self._open: Callable[[], Crew] = functools.partial(
-            Crew, name, engine, context, runtime_dir, remote, cache_dir
+        self._open: Callable[[], Workers] = functools.partial(
+            Workers, name, engine, context, runtime_dir, remote, cache_dir
         )
-        self._crew: Crew | None = None
-        self._voices = Roster(name, listener)
+        self._workers: Workers | None = None
+        self._voices = WantedVoices(name, listener)
         self._ahead_s: dict[int, float] = {}
         self._held: list[Job] = []
         """Jobs that wait for the standby worker."""
@@ -101,15 +101,15 @@ class EngineHost:
     def start(self) -> None:
         """Open the sockets and start the worker; raises `EngineError` for an unusable address or
         folder. Prepare the voices that must be there from the first moment before this."""
-        self._crew = self._open()
+        self._workers = self._open()
         self._ticked = self._clock()
-        self._begin(self._crew, self._ticked)
+        self._begin(self._workers, self._ticked)
 
     @property
     def sockets(self) -> tuple[Socket | int, ...]:
         """What to poll for reading, the same from `start` to `stop`: ZeroMQ sockets and the file
         descriptor of an epoll set, which is readable when a worker has ended."""
-        return self._crew.sockets if self._crew else ()
+        return self._workers.sockets if self._workers else ()
 
     @property
     def pid(self) -> int:
@@ -123,7 +123,7 @@ class EngineHost:
     @property
     def idle_swap_due(self) -> bool:
         """A fresh worker stands by, or is starting, for when nothing is being spoken."""
-        return self._crew is not None and self._crew.standby is not None
+        return self._workers is not None and self._workers.standby is not None
 
     @property
     def jobs(self) -> frozenset[int]:
@@ -142,9 +142,9 @@ class EngineHost:
     def stop(self, deadline_s: float) -> None:
         """Send the workers away; after ``deadline_s`` they are killed. The one call that waits."""
         self.state = "stopped"
-        if self._crew is not None:
-            self._crew.close(deadline_s)
-            self._crew = None
+        if self._workers is not None:
+            self._workers.close(deadline_s)
+            self._workers = None
 
     # --- orders ------------------------------------------------------------------------------
 
@@ -155,31 +155,31 @@ class EngineHost:
         """
         key = spec.key(self.engine)
         self._voices.add(key, spec)
-        for peer in self._greeted():
-            if peer.ready is None:
-                peer.waiting.add(key)
-            self._send(peer, wire.Prepare(key, spec))
+        for worker in self._greeted():
+            if worker.ready is None:
+                worker.waiting.add(key)
+            self._send(worker, wire.Prepare(key, spec))
         return key
 
     def forget(self, key: str) -> None:
         self._voices.remove(key)
-        for peer in self._greeted():
-            self._send(peer, wire.Unload(key))
-            peer.waiting.discard(key)
+        for worker in self._greeted():
+            self._send(worker, wire.Unload(key))
+            worker.waiting.discard(key)
 
     def speak(self, job: Job) -> None:
         """Give a job to the worker; it is wanted until the next `keep`, which is to name it. If
         none is up, the listener hears soon that it failed."""
         self._wanted.add(job.serial)
-        crew = self._crew
-        if crew is None or crew.active is None or self.state != "up":
+        workers = self._workers
+        if workers is None or workers.active is None or self.state != "up":
             self._unspoken.append(job)
-            if crew is not None:
-                crew.wake()
-        elif crew.standby is not None and crew.standby.complete and not job.restyle_of:
+            if workers is not None:
+                workers.wake()
+        elif workers.standby is not None and workers.standby.complete and not job.restyle_of:
             self._held.append(job)
         else:
-            self._give(crew.active, job)
+            self._give(workers.active, job)
 
     def keep(self, serials: Collection[int]) -> None:
         """Name all jobs of this engine that are still wanted, also those that are made and may be
@@ -201,95 +201,104 @@ class EngineHost:
 
     def receive(self) -> None:
         """Take in what has come."""
-        crew, now = self._crew, self._clock()
-        if crew is None:
+        workers, now = self._workers, self._clock()
+        if workers is None:
             return
-        self._excuse_if_late(crew, now)
-        for peer, failure in crew.disconnected(now):
-            self._give_up(crew, peer, failure, now)
-        for peer, message, pcm in crew.messages(now):
-            self._dispatch(crew, peer, message, pcm, now)
-        if crew.woken(now):
+        self._excuse_if_late(workers, now)
+        for worker, failure in workers.disconnected(now):
+            self._give_up(workers, worker, failure, now)
+        for worker, message, pcm in workers.messages(now):
+            self._dispatch(workers, worker, message, pcm, now)
+        if workers.woken(now):
             self._fail_unspoken()
-            self._examine(crew, now)
-        self._swap_if_free(crew, now)
+            self._examine(workers, now)
+        self._swap_if_free(workers, now)
 
     def tick(self, now: float) -> float:
         """Look after the worker; the monotonic time at which to be called again, at the latest."""
-        crew = self._crew
-        if crew is None:
+        workers = self._workers
+        if workers is None:
             return now + TICK_S
-        self._excuse_if_late(crew, now)
+        self._excuse_if_late(workers, now)
         self._ticked = now
         self.receive()
-        crew.look(now)
-        self._examine(crew, now)
-        if crew.active is None and now >= self._retry_at:
-            self._begin(crew, now)
-        crew.keep_contact(now)
+        workers.look(now)
+        self._examine(workers, now)
+        if workers.active is None and now >= self._retry_at:
+            self._begin(workers, now)
+        workers.keep_contact(now)
         self._tell_wanted(again=True)
-        self._plan_swap(crew, now)
-        return min(now + TICK_S, self._retry_at) if crew.active is None else now + TICK_S
+        self._plan_swap(workers, now)
+        return min(now + TICK_S, self._retry_at) if workers.active is None else now + TICK_S
 
-    def _excuse_if_late(self, crew: Crew, now: float) -> None:
+    def _excuse_if_late(self, workers: Workers, now: float) -> None:
         """Before anybody is judged."""
         if now - self._ticked > LATE_S:
-            crew.excuse(now)
+            workers.excuse(now)
 
     # --- messages ----------------------------------------------------------------------------
 
     def _dispatch(
-        self, crew: Crew, peer: Peer, message: Message, pcm: NDArray[np.float32] | None, now: float
+        self,
+        workers: Workers,
+        worker: WorkerState,
+        message: Message,
+        pcm: NDArray[np.float32] | None,
+        now: float,
     ) -> None:
-        if not peer.greeted and not isinstance(message, (wire.Here, wire.Refused)):
-            self._greet(peer)
+        if not worker.greeted and not isinstance(message, (wire.Here, wire.Refused)):
+            self._greet(worker)
         match message:
             case wire.Sound() | wire.Done() | wire.Failed() | wire.Mended():
-                tell_of_job(self._listener, peer, message, pcm)
+                tell_of_job(self._listener, worker, message, pcm)
             case wire.Prepared() | wire.PrepareFailed():
                 self._voices.answered(message)
-                peer.waiting.discard(message.key)
-                self._up_if_complete(crew, peer)
+                worker.waiting.discard(message.key)
+                self._up_if_complete(workers, worker)
             case wire.Beat():
-                peer.beat = message
-                peer.rss_mb = peer.rss_mb if peer.child else message.rss_mb
+                worker.beat = message
+                worker.rss_mb = worker.rss_mb if worker.child else message.rss_mb
             case wire.Here(wire.VERSION):
-                self._send(peer, wire.Hello(wire.VERSION))
+                self._send(worker, wire.Hello(wire.VERSION))
             case wire.Ready():
-                peer.ready = message
-                self._up_if_complete(crew, peer)
+                worker.ready = message
+                self._up_if_complete(workers, worker)
             case wire.Here() | wire.Refused():
-                self._give_up(crew, peer, versions.refused(message, peer.where), now)
+                self._give_up(workers, worker, versions.refused(message, worker.where), now)
             case wire.LogLine(level, text):
                 log.log(max(logging.DEBUG, min(level, logging.ERROR)), "%s: %s", self.name, text)
             case _:
                 log.warning("%s: a worker does not say %r", self.name, message.kind)
 
     @property
-    def _active(self) -> Peer | None:
-        return self._crew.active if self._crew else None
+    def _active(self) -> WorkerState | None:
+        return self._workers.active if self._workers else None
 
-    def _greeted(self) -> list[Peer]:
-        return [peer for peer in self._crew.peers() if peer.greeted] if self._crew else []
+    def _greeted(self) -> list[WorkerState]:
+        return (
+            [worker for worker in self._workers.present() if worker.greeted]
+            if self._workers
+            else []
+        )
 
-    def _send(self, peer: Peer, message: Message) -> None:
-        if self._crew is not None:
-            self._crew.send(peer, message)
+    def _send(self, worker: WorkerState, message: Message) -> None:
+        if self._workers is not None:
+            self._workers.send(worker, message)
 
-    def _give(self, peer: Peer, job: Job) -> None:
+    def _give(self, worker: WorkerState, job: Job) -> None:
         # Credit first, so that a lane's very first job does not wait for a second message.
-        self._send_grant(peer, job.lane)
-        peer.outstanding[job.serial] = job.lane
-        self._send(peer, wire.Speak(job))
+        self._send_grant(worker, job.lane)
+        worker.outstanding[job.serial] = job.lane
+        self._send(worker, wire.Speak(job))
 
-    def _send_grant(self, peer: Peer, lane: int) -> None:
-        total_s = peer.credit_s(lane, self._config.lookahead_s - self._ahead_s.get(lane, 0.0))
+    def _send_grant(self, worker: WorkerState, lane: int) -> None:
+        total_s = worker.credit_s(lane, self._config.lookahead_s - self._ahead_s.get(lane, 0.0))
         if total_s is not None:
-            self._send(peer, wire.Grant(lane, total_s))
+            self._send(worker, wire.Grant(lane, total_s))
 
     def _tell_wanted(self, *, again: bool) -> None:
-        if self._crew is not None and self.state == "up":
-            self._crew.tell_wanted(self._wanted, again=again)
+        if self._workers is not None and self.state == "up":
+            self._workers.tell_wanted(self._wanted, again=again)
 
     def _fail_unspoken(self) -> None:
         unspoken, self._unspoken = self._unspoken, []
@@ -299,64 +308,64 @@ class EngineHost:
 
     # --- up and down -------------------------------------------------------------------------
 
-    def _begin(self, crew: Crew, now: float) -> None:
+    def _begin(self, workers: Workers, now: float) -> None:
         """Start a worker, or say hello to the one elsewhere."""
         self.state = "starting"
-        self.restarts += 1 if crew.session else 0
+        self.restarts += 1 if workers.session else 0
         try:
-            crew.active = crew.spawn(now)
+            workers.active = workers.spawn(now)
         except OSError as error:
             text = f"cannot start a process: {error.strerror}"
-            self._fail(crew, Failure("worker_exited", text), now, [])
+            self._fail(workers, Failure("worker_exited", text), now, [])
 
-    def _greet(self, peer: Peer) -> None:
+    def _greet(self, worker: WorkerState) -> None:
         """The first answer in this session: send all voices."""
-        peer.greeted = True
+        worker.greeted = True
         specs = self._voices.specs()
-        peer.waiting = set(specs)
+        worker.waiting = set(specs)
         for key, spec in specs.items():
-            self._send(peer, wire.Prepare(key, spec))
+            self._send(worker, wire.Prepare(key, spec))
 
-    def _up_if_complete(self, crew: Crew, peer: Peer) -> None:
-        if peer is crew.active and self.state == "starting" and peer.complete:
-            self._up(peer)
+    def _up_if_complete(self, workers: Workers, worker: WorkerState) -> None:
+        if worker is workers.active and self.state == "starting" and worker.complete:
+            self._up(worker)
 
-    def _up(self, peer: Peer) -> None:
-        assert peer.ready is not None, "complete"
+    def _up(self, worker: WorkerState) -> None:
+        assert worker.ready is not None, "complete"
         self.state = "up"
         self._told_down = None
         self._up_at = self._clock()
-        self.capabilities = peer.ready.capabilities
-        self.version = peer.ready.version
+        self.capabilities = worker.ready.capabilities
+        self.version = worker.ready.version
         self._listener.engine_up(
-            self.name, self._up_at - peer.started, peer.ready.pid, peer.ready.capabilities
+            self.name, self._up_at - worker.started, worker.ready.pid, worker.ready.capabilities
         )
 
-    def _examine(self, crew: Crew, now: float) -> None:
-        for peer, failure in crew.unwell(now, self._config):
-            self._give_up(crew, peer, failure, now)
+    def _examine(self, workers: Workers, now: float) -> None:
+        for worker, failure in workers.unwell(now, self._config):
+            self._give_up(workers, worker, failure, now)
 
-    def _give_up(self, crew: Crew, peer: Peer, failure: Failure, now: float) -> None:
-        crew.discard(peer, now)
+    def _give_up(self, workers: Workers, worker: WorkerState, failure: Failure, now: float) -> None:
+        workers.discard(worker, now)
         held, self._held = self._held, []
-        if peer is crew.standby:
+        if worker is workers.standby:
             log.warning("%s: the fresh worker failed: %s", self.name, failure.message)
-            crew.standby = None
+            workers.standby = None
             self._swap_at = now + SWAP_PAUSE_S
             for job in held:
                 self.speak(job)
-        elif peer is crew.active:
-            lost = sorted([*peer.outstanding, *(job.serial for job in held)])
-            crew.active, crew.standby = crew.standby, None
-            self._fail(crew, failure, now, lost)
+        elif worker is workers.active:
+            lost = sorted([*worker.outstanding, *(job.serial for job in held)])
+            workers.active, workers.standby = workers.standby, None
+            self._fail(workers, failure, now, lost)
 
-    def _fail(self, crew: Crew, failure: Failure, now: float, lost: list[int]) -> None:
+    def _fail(self, workers: Workers, failure: Failure, now: float, lost: list[int]) -> None:
         was_up = self.state == "up"
         if was_up and now - self._up_at >= HEALTHY_S:
             self._backoff_s = RETRY_S
         retry_s = 0.0
         self.state = "starting"  # if a standby takes over
-        if crew.active is None:
+        if workers.active is None:
             self.state = "down"
             retry_s = self._backoff_s
             self._backoff_s = min(RETRY_MAX_S, 2 * self._backoff_s)
@@ -364,34 +373,39 @@ class EngineHost:
         if was_up or lost or self._told_down != failure:
             self._told_down = failure
             self._listener.engine_down(self.name, failure.code, failure.message, retry_s, lost)
-        if crew.active is not None:
-            self._up_if_complete(crew, crew.active)
+        if workers.active is not None:
+            self._up_if_complete(workers, workers.active)
 
     # --- swapping ----------------------------------------------------------------------------
 
-    def _plan_swap(self, crew: Crew, now: float) -> None:
-        peer = crew.active
-        if peer is None or peer.child is None or self.state != "up" or crew.standby is not None:
+    def _plan_swap(self, workers: Workers, now: float) -> None:
+        worker = workers.active
+        if (
+            worker is None
+            or worker.child is None
+            or self.state != "up"
+            or workers.standby is not None
+        ):
             return
-        if peer.rss_mb <= self._config.memory_mb or now < self._swap_at:
+        if worker.rss_mb <= self._config.memory_mb or now < self._swap_at:
             return
-        log.info("%s: %.0f MB resident, starting a fresh worker", self.name, peer.rss_mb)
+        log.info("%s: %.0f MB resident, starting a fresh worker", self.name, worker.rss_mb)
         self._swap_at = now + SWAP_PAUSE_S
         try:
-            crew.standby = crew.spawn(now)
+            workers.standby = workers.spawn(now)
         except OSError as error:
             log.warning("%s: cannot start a process: %s", self.name, error.strerror)
 
-    def _swap_if_free(self, crew: Crew, now: float) -> None:
+    def _swap_if_free(self, workers: Workers, now: float) -> None:
         """Change over when the old worker has finished what it was given.
 
         What came meanwhile was held: the look-ahead that is still to be heard covers the moment.
         """
-        fresh, old = crew.standby, crew.active
+        fresh, old = workers.standby, workers.active
         if fresh is None or old is None or not fresh.complete or old.outstanding:
             return
-        crew.dismiss(old, now)
-        crew.active, crew.standby = fresh, None
+        workers.dismiss(old, now)
+        workers.active, workers.standby = fresh, None
         held, self._held = self._held, []
         self._up(fresh)
         for job in held:

@@ -27,7 +27,7 @@ HIGH_WATER = 10_000
 """Messages; credit bounds the sound, this bounds everything else."""
 
 
-class Dial(Protocol):
+class Transport(Protocol):
     """``sockets`` are what to poll for reading."""
 
     sockets: tuple[Socket, ...]
@@ -44,7 +44,7 @@ class Dial(Protocol):
     def close(self) -> None: ...
 
 
-class LocalDial:
+class LocalTransport:
     """A ROUTER that children connect to, each with its session as routing id."""
 
     def __init__(self, context: Context, folder: Path, name: str) -> None:
@@ -79,7 +79,7 @@ class LocalDial:
         self._socket.close()
 
 
-class RemoteDial:
+class RemoteTransport:
     """A DEALER with CURVE keys, and ZeroMQ's monitor to hear at once of a lost connection."""
 
     def __init__(self, context: Context, remote: RemoteEngine) -> None:

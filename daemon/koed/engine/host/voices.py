@@ -20,7 +20,7 @@ class _Wanted:
     told: Literal["", "ready", "failed"] = ""
 
 
-class Roster:
+class WantedVoices:
     """By key. The listener hears once what became of each, however many workers prepare it."""
 
     def __init__(self, engine: str, listener: HostListener) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from koed.config.daemon import EngineConfig
-from koed.engine.host.process import Child
+from koed.engine.host.process import ChildProcess
 from koed.engine.wire import Beat, Keep, Ready
 
 ANSWER_S = 3.0
@@ -27,13 +27,13 @@ class Failure(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Peer:
+class WorkerState:
     """All times are monotonic seconds; all totals are of the session."""
 
     session: int
     identity: bytes
     """Its routing id at our socket; empty for a worker on another machine."""
-    child: Child | None
+    child: ChildProcess | None
     started: float
     address: str = ""
     greeted: bool = False
@@ -103,26 +103,26 @@ class Peer:
             self.outstanding.pop(serial, None)
 
 
-def verdict(peer: Peer, now: float, config: EngineConfig) -> Failure | None:
+def verdict(worker: WorkerState, now: float, config: EngineConfig) -> Failure | None:
     """Code and words for why a worker must be given up, or None if it is well."""
-    if peer.child is not None and peer.child.ended():
-        return Failure(*peer.child.reason())
-    away = "worker_stalled" if peer.child is not None else "worker_unreachable"
-    if peer.child is None and not peer.greeted and now - peer.started > ANSWER_S:
+    if worker.child is not None and worker.child.ended():
+        return Failure(*worker.child.reason())
+    away = "worker_stalled" if worker.child is not None else "worker_unreachable"
+    if worker.child is None and not worker.greeted and now - worker.started > ANSWER_S:
         return Failure(
-            away, f"no answer from {peer.address}: is it on, and does each have the other's key?"
+            away, f"no answer from {worker.address}: is it on, and does each have the other's key?"
         )
-    if not peer.complete and now - peer.started > config.start_s:
+    if not worker.complete and now - worker.started > config.start_s:
         return Failure(away, f"not ready after {config.start_s:g} s")
-    if peer.heard is not None and now - peer.heard > config.stall_s:
+    if worker.heard is not None and now - worker.heard > config.stall_s:
         return Failure(away, f"no sign of life for {config.stall_s:g} s")
-    if peer.child is not None and peer.rss_mb > KILL_AT * config.memory_mb:
+    if worker.child is not None and worker.rss_mb > KILL_AT * config.memory_mb:
         return Failure(
             "worker_memory",
-            f"{peer.rss_mb:.0f} MB resident, more than {KILL_AT:g} times the {config.memory_mb} MB "
-            "that are allowed (engine.memory_mb)",
+            f"{worker.rss_mb:.0f} MB resident, more than {KILL_AT:g} times the {config.memory_mb} "
+            "MB that are allowed (engine.memory_mb)",
         )
-    return _stalled(peer.beat, config) if peer.beat is not None else None
+    return _stalled(worker.beat, config) if worker.beat is not None else None
 
 
 def _stalled(beat: Beat, config: EngineConfig) -> Failure | None:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from koed.config.daemon import EngineConfig
 from koed.config.profile import RemoteEngine
 from koed.engine import wire
-from koed.engine.host.process import Child, worker_command
-from koed.engine.host.transport import Context, Dial, LocalDial, RemoteDial, Socket
-from koed.engine.host.worker_state import Failure, Peer, verdict
+from koed.engine.host.process import ChildProcess, worker_command
+from koed.engine.host.transport import Context, LocalTransport, RemoteTransport, Socket, Transport
+from koed.engine.host.worker_state import Failure, WorkerState, verdict
 from koed.engine.wire import Message
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ LEAVE_S = 2.0
 """A worker that was sent away has so long to end by itself."""
 
 
-class Crew:
+class Workers:
     """Raises `EngineError` for an unusable address or folder."""
 
     def __init__(
@@ -47,55 +47,61 @@ class Crew:
         remote: RemoteEngine | None,
         cache_dir: Path | None,
     ) -> None:
-        self.active: Peer | None = None
-        self.standby: Peer | None = None
+        self.active: WorkerState | None = None
+        self.standby: WorkerState | None = None
         self.session = 0
         self._name = name
         self._engine = engine
         self._cache_dir = cache_dir
-        self._dial: Dial = (
-            RemoteDial(context, remote) if remote else LocalDial(context, runtime_dir, name)
+        self._transport: Transport = (
+            RemoteTransport(context, remote)
+            if remote
+            else LocalTransport(context, runtime_dir, name)
         )
         self._address = remote.address if remote else ""
-        self._leaving: list[tuple[Child, float]] = []
+        self._leaving: list[tuple[ChildProcess, float]] = []
         self._events = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._events.register(self._wake, select.EPOLLIN)
 
     @property
     def sockets(self) -> tuple[Socket | int, ...]:
-        return (*self._dial.sockets, self._events.fileno())
+        return (*self._transport.sockets, self._events.fileno())
 
-    def peers(self) -> list[Peer]:
-        return [peer for peer in (self.active, self.standby) if peer is not None]
+    def present(self) -> list[WorkerState]:
+        return [worker for worker in (self.active, self.standby) if worker is not None]
 
-    def spawn(self, now: float) -> Peer:
+    def spawn(self, now: float) -> WorkerState:
         """A new worker, or a new session with the one elsewhere; raises `OSError`."""
         self.session += 1
-        if not isinstance(self._dial, LocalDial):
-            return Peer(self.session, b"", None, now, address=self._address)
+        if not isinstance(self._transport, LocalTransport):
+            return WorkerState(self.session, b"", None, now, address=self._address)
         identity = str(self.session)
-        command = worker_command(self._engine, self._dial.endpoint, identity, self._cache_dir)
-        return Peer(self.session, identity.encode(), Child(command, self._events), now)
+        command = worker_command(self._engine, self._transport.endpoint, identity, self._cache_dir)
+        return WorkerState(
+            self.session, identity.encode(), ChildProcess(command, self._events), now
+        )
 
     # --- messages ----------------------------------------------------------------------------
 
-    def send(self, peer: Peer, message: Message) -> None:
+    def send(self, worker: WorkerState, message: Message) -> None:
         """What cannot be sent is lost with its worker, of which `unwell` will tell."""
-        if not self._dial.send(peer.identity, wire.encode(peer.session, message)):
+        if not self._transport.send(worker.identity, wire.encode(worker.session, message)):
             log.debug("%s: nobody there for %s", self._name, message.kind)
 
     def tell_wanted(self, wanted: Collection[int], *, again: bool) -> None:
-        """Tell the active worker which jobs are wanted, if there is need: see `Peer.keep`."""
+        """Tell the active worker which jobs are wanted, if need be: see `WorkerState.keep`."""
         message = self.active.keep(wanted, again=again) if self.active else None
         if self.active is not None and message is not None:
             self.send(self.active, message)
 
-    def messages(self, now: float) -> Iterator[tuple[Peer, Message, NDArray[np.float32] | None]]:
+    def messages(
+        self, now: float
+    ) -> Iterator[tuple[WorkerState, Message, NDArray[np.float32] | None]]:
         """The next messages, and the samples of a `Sound`; what is left of an earlier session
         and what is no message is dropped."""
         for _ in range(BATCH):
-            received = self._dial.receive()
+            received = self._transport.receive()
             if received is None:
                 return
             identity, frames = received
@@ -105,10 +111,10 @@ class Crew:
             except (wire.LinkError, IndexError) as error:
                 log.warning("%s: ignored what is no message: %s", self._name, error)
                 continue
-            for peer in self.peers():
-                if peer.identity == identity and session in (peer.session, 0):
-                    peer.heard = now
-                    yield peer, message, pcm
+            for worker in self.present():
+                if worker.identity == identity and session in (worker.session, 0):
+                    worker.heard = now
+                    yield worker, message, pcm
 
     def wake(self) -> None:
         """Make `sockets` readable."""
@@ -127,11 +133,11 @@ class Crew:
 
     def look(self, now: float) -> None:
         """Read what children print and how much memory they hold; reap those that left."""
-        for peer in self.peers():
-            if peer.child is not None:
-                peer.child.read()
-                peer.rss_mb = peer.child.rss_mb() or peer.rss_mb
-        still: list[tuple[Child, float]] = []
+        for worker in self.present():
+            if worker.child is not None:
+                worker.child.read()
+                worker.rss_mb = worker.child.rss_mb() or worker.rss_mb
+        still: list[tuple[ChildProcess, float]] = []
         for child, since in self._leaving:
             child.read()
             if child.ended():
@@ -142,70 +148,70 @@ class Crew:
             still.append((child, since))
         self._leaving = still
 
-    def unwell(self, now: float, config: EngineConfig) -> Iterator[tuple[Peer, Failure]]:
+    def unwell(self, now: float, config: EngineConfig) -> Iterator[tuple[WorkerState, Failure]]:
         """The workers that must be given up, and why."""
-        for peer in self.peers():
-            found = verdict(peer, now, config)
+        for worker in self.present():
+            found = verdict(worker, now, config)
             if found is not None:
-                yield peer, found
+                yield worker, found
 
     def excuse(self, now: float) -> None:
         """We were late ourselves: nobody's silence counts until now."""
-        for peer in self.peers():
-            if peer.heard is not None:
-                peer.heard = now
+        for worker in self.present():
+            if worker.heard is not None:
+                worker.heard = now
 
-    def disconnected(self, now: float) -> Iterator[tuple[Peer, Failure]]:
+    def disconnected(self, now: float) -> Iterator[tuple[WorkerState, Failure]]:
         """A worker elsewhere whose connection is lost or refused."""
-        for change in self._dial.changes():
-            peer = self.active
-            if peer is None:
+        for change in self._transport.changes():
+            worker = self.active
+            if worker is None:
                 continue
             if change == "connected":
-                peer.hello_at = 0.0
+                worker.hello_at = 0.0
                 self.keep_contact(now)
             elif change == "refused":
                 yield (
-                    peer,
+                    worker,
                     Failure(
                         "worker_unreachable",
-                        f"{peer.address} does not let us in: it does not know this machine's key, "
-                        "or hangs",
+                        f"{worker.address} does not let us in: it does not know this machine's "
+                        "key, or hangs",
                     ),
                 )
-            elif peer.greeted:
+            elif worker.greeted:
                 yield (
-                    peer,
-                    Failure("worker_unreachable", f"the connection to {peer.address} is lost"),
+                    worker,
+                    Failure("worker_unreachable", f"the connection to {worker.address} is lost"),
                 )
 
     def keep_contact(self, now: float) -> None:
         """Say hello to a worker elsewhere until it answers, then show it that we are here."""
-        peer = self.active
-        if peer is None or peer.child is not None or now < peer.hello_at:
+        worker = self.active
+        if worker is None or worker.child is not None or now < worker.hello_at:
             return
-        peer.hello_at = now + (PING_S if peer.greeted else HELLO_S)
-        self.send(peer, wire.Ping() if peer.greeted else wire.Hello(wire.VERSION))
+        worker.hello_at = now + (PING_S if worker.greeted else HELLO_S)
+        self.send(worker, wire.Ping() if worker.greeted else wire.Hello(wire.VERSION))
 
     # --- farewell ----------------------------------------------------------------------------
 
-    def dismiss(self, peer: Peer, now: float) -> None:
+    def dismiss(self, worker: WorkerState, now: float) -> None:
         """Let a worker go; it has `LEAVE_S` to end by itself."""
-        self.send(peer, wire.Bye())
-        if peer.child is not None:
-            self._leaving.append((peer.child, now))
+        self.send(worker, wire.Bye())
+        if worker.child is not None:
+            self._leaving.append((worker.child, now))
 
-    def discard(self, peer: Peer, now: float) -> None:
+    def discard(self, worker: WorkerState, now: float) -> None:
         """End a worker that cannot be talked to."""
-        if peer.child is not None:
-            peer.child.kill()
-            self._leaving.append((peer.child, now))
+        if worker.child is not None:
+            worker.child.kill()
+            self._leaving.append((worker.child, now))
 
     def close(self, deadline_s: float) -> None:
         """Send all away; what has not ended after ``deadline_s`` is killed."""
         deadline = time.monotonic() + deadline_s
-        for peer in self.peers():
-            self.dismiss(peer, deadline)
+        for worker in self.present():
+            self.dismiss(worker, deadline)
         self.active = self.standby = None
         for child, _ in self._leaving:
             if not child.wait(max(0.0, deadline - time.monotonic())):
@@ -213,6 +219,6 @@ class Crew:
                 child.wait(1.0)
             child.release()
         self._leaving.clear()
-        self._dial.close()
+        self._transport.close()
         self._events.close()
         os.close(self._wake)

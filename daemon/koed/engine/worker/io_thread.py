@@ -1,4 +1,4 @@
-"""The I/O thread of a worker: carries messages between the socket and the lanes.
+"""The I/O thread of a worker: carries messages between the socket and the scheduler.
 
 A child *connects* to the stage that started it; a worker for other machines *listens* and serves
 one stage at a time: the one that said `Hello` first keeps it until it says `Bye` or has not been
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 import zmq
 
-from koed.auth.zap import Gate
+from koed.auth.zap import ZapHandler
 from koed.engine import wire
 from koed.engine.base import Capabilities
 from koed.engine.wire import Message
-from koed.engine.worker.scheduler import Lanes
+from koed.engine.worker.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -74,25 +74,25 @@ class Warm:
     version: str
 
 
-class Porter:
+class IoThread:
     """``stuck_s``: a listening worker whose engine has hung in a job for so long calls ``stuck``,
     because no stage can reach it with a signal (0 = never)."""
 
     def __init__(
         self,
         socket: zmq.Socket[bytes],
-        lanes: Lanes,
+        scheduler: Scheduler,
         pulse: Pulse,
         *,
-        gate: Gate | None = None,
+        zap: ZapHandler | None = None,
         stuck_s: float = 0.0,
         stuck: Callable[[], None] | None = None,
     ) -> None:
         self._socket = socket
         self._listening = socket.type == zmq.ROUTER
-        self._lanes = lanes
+        self._scheduler = scheduler
         self._pulse = pulse
-        self._gate = gate
+        self._zap = zap
         self._stuck_s = stuck_s
         self._stuck = stuck
         self._outbox: deque[tuple[int, Message, bytes | None]] = deque()
@@ -139,8 +139,8 @@ class Porter:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wake, zmq.POLLIN)
-        if self._gate is not None:
-            poller.register(self._gate.socket, zmq.POLLIN)
+        if self._zap is not None:
+            poller.register(self._zap.socket, zmq.POLLIN)
         if not self._listening:
             self._send(0, wire.Here(wire.VERSION), None)
         beat_at = time.monotonic() + wire.BEAT_S
@@ -150,8 +150,8 @@ class Porter:
             if now - beat_at > LATE_S:
                 self._pulse.excuse(now, now - beat_at)
                 self._owner_heard = now
-            if self._gate is not None:
-                self._gate.answer()
+            if self._zap is not None:
+                self._zap.answer()
             self._empty_outbox()
             self._read_socket()
             if now >= beat_at:
@@ -214,21 +214,21 @@ class Porter:
         self._owner_heard = now
         if sender != self._owner or session != self._session:
             self._owner, self._session = sender, session
-            self._lanes.reset(session)
+            self._scheduler.reset(session)
         self._post_ready()
 
     def _obey(self, message: Message) -> None:
         match message:
             case wire.Speak(job):
-                self._lanes.submit(job)
+                self._scheduler.submit(job)
             case wire.Keep(serials):
-                self._lanes.keep(serials)
+                self._scheduler.keep(serials)
             case wire.Grant(lane, granted_s):
-                self._lanes.grant(lane, granted_s)
+                self._scheduler.grant(lane, granted_s)
             case wire.Prepare(key, spec):
-                self._lanes.order(key, spec)
+                self._scheduler.prepare(key, spec)
             case wire.Unload(key):
-                self._lanes.unload(key)
+                self._scheduler.unload(key)
             case wire.Bye():
                 self._release("its stage said bye")
             case _:
@@ -238,15 +238,15 @@ class Porter:
         if self._listening:
             log.info("free for the next stage: %s", reason)
             self._owner, self._session = b"", 0
-            self._lanes.reset(0)
+            self._scheduler.reset(0)
         else:
             self._ended = True
-            self._lanes.close()
+            self._scheduler.close()
 
     def _beat(self, now: float) -> None:
         state, serial, quiet_s = self._pulse.read(now)
         self._log_lines = 0
-        progress, jobs = self._pulse.progress, self._lanes.jobs()
+        progress, jobs = self._pulse.progress, self._scheduler.jobs()
         beat = wire.Beat(rss_mb(), state, serial, progress, quiet_s * 1000, jobs)
         self._send(self._session, beat, None)
         if self._listening and self._owner and now - self._owner_heard > OWNER_S:

@@ -24,13 +24,20 @@ import numpy as np
 import zmq
 
 from koed.auth import keys
-from koed.auth.zap import Gate
+from koed.auth.zap import ZapHandler
 from koed.engine import registry, wire
 from koed.engine.base import Chunk, Engine, Stream, Voice
 from koed.engine.loudness import checked_lufs
 from koed.engine.worker.heap import Heap
-from koed.engine.worker.io_thread import Porter, Pulse, Warm
-from koed.engine.worker.scheduler import Burial, Closing, Lanes, Order, Rest, Step
+from koed.engine.worker.io_thread import IoThread, Pulse, Warm
+from koed.engine.worker.scheduler import (
+    CloseStreams,
+    Idle,
+    Preparation,
+    Scheduler,
+    Step,
+    WorkerEnds,
+)
 from koed.engine.worker.voice_cache import VoiceCache, default_dir
 from koed.errors import EngineError, KoedError
 
@@ -51,35 +58,40 @@ EXIT_BROKEN = 70
 
 
 class Synthesis:
-    """The main thread: takes steps from the lanes and posts what comes of them."""
+    """The main thread: takes steps from the scheduler and posts what comes of them."""
 
     def __init__(
-        self, engine: Engine, lanes: Lanes, porter: Porter, pulse: Pulse, cache: VoiceCache | None
+        self,
+        engine: Engine,
+        scheduler: Scheduler,
+        io_thread: IoThread,
+        pulse: Pulse,
+        cache: VoiceCache | None,
     ) -> None:
         self._engine = engine
-        self._lanes = lanes
-        self._porter = porter
+        self._scheduler = scheduler
+        self._io_thread = io_thread
         self._pulse = pulse
         self._cache = cache
         self._heap = Heap()
 
     def run(self) -> None:
-        """Work until the lanes are closed."""
+        """Work until the scheduler is closed."""
         while True:
             try:
-                task = self._lanes.take()
-            except Closing:
+                task = self._scheduler.take()
+            except WorkerEnds:
                 return
             match task:
                 case Step():
                     self._pulse.begin("speaking", task.spoken.job.serial)
                     self._speak(task)
-                case Order():
+                case Preparation():
                     self._pulse.begin("preparing")
                     self._prepare(task)
-                case Burial(streams):
+                case CloseStreams(streams):
                     self._close(streams)
-                case Rest():
+                case Idle():
                     self._heap.rest()
             self._pulse.end()
 
@@ -103,21 +115,21 @@ class Synthesis:
 
     def _open(self, step: Step) -> Stream:
         job = step.spoken.job
-        voice = self._lanes.voice(job.voice)
+        voice = self._scheduler.voice(job.voice)
         if voice is None:
             raise EngineError("voice_unknown", f"voice {job.voice[:12]} was never prepared")
-        source = self._lanes.adopt(step.lane, job.restyle_of) if job.restyle_of else None
+        source = self._scheduler.adopt(step.lane, job.restyle_of) if job.restyle_of else None
         if source is not None and source.stream is not None:
             try:
                 stream = self._engine.restyle(source.stream, voice, job)
             except BaseException:
-                self._lanes.disown(step.lane, source)
+                self._scheduler.disown(step.lane, source)
                 raise
         elif job.restyle_of and job.start_s > 0:
             raise EngineError("restyle_lost", f"the sound of job {job.restyle_of} is not kept")
         else:  # the job to continue had not begun: this one begins in its place
             stream = self._engine.stream(voice, job)
-        self._lanes.attach(step, stream)
+        self._scheduler.attach(step, stream)
         return stream
 
     def _deliver(self, step: Step, chunk: Chunk) -> None:
@@ -126,22 +138,22 @@ class Synthesis:
             raise EngineError("engine_bug", f"a chunk of shape {pcm.shape} or with NaN in it")
         spoken, job = step.spoken, step.spoken.job
         for code in chunk.mended:
-            self._porter.post(spoken.session, wire.Mended(job.serial, job.lane, code))
+            self._io_thread.post(spoken.session, wire.Mended(job.serial, job.lane, code))
         if not len(pcm) and not chunk.words and not chunk.mouths:
             return  # a sign of life, so that other lanes get their turn
         sound = wire.Sound(
             job.serial, job.lane, spoken.seq, chunk.rate_hz, tuple(chunk.words), tuple(chunk.mouths)
         )
-        self._lanes.deliver(
+        self._scheduler.deliver(
             step,
             len(pcm) / chunk.rate_hz,
-            lambda: self._porter.post(spoken.session, sound, pcm.tobytes()),
+            lambda: self._io_thread.post(spoken.session, sound, pcm.tobytes()),
         )
 
     def _finish(self, step: Step, message: wire.Done | wire.Failed) -> None:
-        self._lanes.finish(
+        self._scheduler.finish(
             step,
-            lambda: self._porter.post(step.spoken.session, message),
+            lambda: self._io_thread.post(step.spoken.session, message),
             keep=isinstance(message, wire.Done),
         )
         self._heap.job_done()
@@ -155,30 +167,30 @@ class Synthesis:
 
     # --- preparing ---------------------------------------------------------------------------
 
-    def _prepare(self, order: Order) -> None:
+    def _prepare(self, wanted: Preparation) -> None:
         began = time.monotonic()
-        spec = order.spec
+        spec = wanted.spec
         try:
-            voice, cached = self._voice(order)
+            voice, cached = self._voice(wanted)
         except Exception as error:  # noqa: BLE001 - whatever an engine raises costs a voice only
             _end_if_lost(error)
             code, message, hint = _told(error)
-            self._porter.post(-1, wire.PrepareFailed(order.key, spec.name, code, message, hint))
+            self._io_thread.post(-1, wire.PrepareFailed(wanted.key, spec.name, code, message, hint))
             return
-        self._lanes.add_voice(voice)
+        self._scheduler.add_voice(voice)
         took_s = time.monotonic() - began
         lufs = wire.Lufs(float(voice.loudness_lufs))
-        told = wire.Prepared(order.key, spec.name, lufs, cached, took_s)
-        self._porter.post(-1, told)
+        told = wire.Prepared(wanted.key, spec.name, lufs, cached, took_s)
+        self._io_thread.post(-1, told)
 
-    def _voice(self, order: Order) -> tuple[Voice, bool]:
+    def _voice(self, wanted: Preparation) -> tuple[Voice, bool]:
         """The voice, loaded, and whether it was there already (in memory or on disk)."""
-        resident = self._lanes.voice(order.key)
+        resident = self._scheduler.voice(wanted.key)
         if resident is not None:
-            return dataclasses.replace(resident, name=order.spec.name), True
-        cached = self._cache.get(order.key) if self._cache else None
+            return dataclasses.replace(resident, name=wanted.spec.name), True
+        cached = self._cache.get(wanted.key) if self._cache else None
         if cached is not None:
-            voice = dataclasses.replace(cached, name=order.spec.name)
+            voice = dataclasses.replace(cached, name=wanted.spec.name)
             try:
                 self._engine.load(voice)
             except Exception as error:  # noqa: BLE001 - as good as damaged: make it anew
@@ -188,7 +200,7 @@ class Synthesis:
                 log.log(level, "the prepared voice %s is made anew: %s", voice.name, message)
             else:
                 return voice, True
-        made = dataclasses.replace(self._engine.prepare(order.spec), key=order.key)
+        made = dataclasses.replace(self._engine.prepare(wanted.spec), key=wanted.key)
         checked_lufs(made.loudness_lufs)
         self._engine.load(made)
         if self._cache:
@@ -217,12 +229,12 @@ def _end_if_lost(error: Exception) -> None:
 class _Forward(logging.Handler):
     """Log records go to the stage."""
 
-    def __init__(self, porter: Porter) -> None:
+    def __init__(self, io_thread: IoThread) -> None:
         super().__init__(logging.INFO)
-        self._porter = porter
+        self._io_thread = io_thread
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._porter.post_log(record.levelno, self.format(record))
+        self._io_thread.post_log(record.levelno, self.format(record))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -245,30 +257,30 @@ def run(options: Options) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        gate = _gate(context, options.keys) if options.listen and options.keys else None
-        socket = _socket(context, options, gate)
+        zap = _zap(context, options.keys) if options.listen and options.keys else None
+        socket = _socket(context, options, zap)
     except KoedError as error:
         print(error, file=sys.stderr)
         context.destroy(linger=0)
         return EXIT_UNUSABLE
-    lanes, pulse = Lanes(), Pulse()
-    porter = Porter(
-        socket, lanes, pulse, gate=gate, stuck_s=options.stuck_s,
+    scheduler, pulse = Scheduler(), Pulse()
+    io_thread = IoThread(
+        socket, scheduler, pulse, zap=zap, stuck_s=options.stuck_s,
         stuck=_start_over if options.listen else None,
     )  # fmt: skip
-    logging.getLogger().addHandler(_Forward(porter))
+    logging.getLogger().addHandler(_Forward(io_thread))
     logging.getLogger().setLevel(logging.INFO)
-    carrier = threading.Thread(target=_carry, args=(porter,), name="io_thread", daemon=True)
+    carrier = threading.Thread(target=_carry, args=(io_thread,), name="io_thread", daemon=True)
     carrier.start()
     try:
-        return _synthesise(options, lanes, porter, pulse)
+        return _synthesise(options, scheduler, io_thread, pulse)
     finally:
-        porter.end()
+        io_thread.end()
         carrier.join(timeout=1.0)
         context.destroy(linger=200)
 
 
-def _synthesise(options: Options, lanes: Lanes, porter: Porter, pulse: Pulse) -> int:
+def _synthesise(options: Options, scheduler: Scheduler, io_thread: IoThread, pulse: Pulse) -> int:
     try:
         engine = registry.create(options.engine)
         engine.warm_up()
@@ -277,18 +289,18 @@ def _synthesise(options: Options, lanes: Lanes, porter: Porter, pulse: Pulse) ->
         return EXIT_UNUSABLE
     cache = VoiceCache(options.cache, engine.name, engine.version) if options.cache else None
     pulse.end()
-    porter.warm(Warm(engine.name, engine.capabilities, engine.version))
+    io_thread.warm(Warm(engine.name, engine.capabilities, engine.version))
     log.info("engine %s is warm (process %d)", engine.name, os.getpid())
     try:
-        Synthesis(engine, lanes, porter, pulse, cache).run()
+        Synthesis(engine, scheduler, io_thread, pulse, cache).run()
     finally:
         engine.close()
     return 0
 
 
-def _carry(porter: Porter) -> None:
+def _carry(io_thread: IoThread) -> None:
     try:
-        porter.run()
+        io_thread.run()
     except Exception:
         # Without this thread nobody hears the worker: better gone, so that it is started again.
         log.exception("the I/O thread failed")
@@ -302,9 +314,9 @@ def _start_over() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _gate(context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> Gate:
+def _zap(context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> ZapHandler:
     """Raises `KoedError` as `koed.auth.keys.server_pair`."""
-    gate = Gate(context, keys.server_pair(folder), _Door(folder).admits)
+    zap = ZapHandler(context, keys.server_pair(folder), _Admission(folder).admits)
     names = keys.names(folder)
     if names:
         log.info("admitted: %s (keys in %s)", ", ".join(names), folder)
@@ -314,10 +326,10 @@ def _gate(context: zmq.Context[zmq.Socket[bytes]], folder: Path) -> Gate:
             " makes one (if it says that it lies elsewhere: --keys); no restart is needed",
             folder,
         )
-    return gate
+    return zap
 
 
-class _Door:
+class _Admission:
     """Who comes in; says of each machine that does not, but not of more than `STRANGERS`."""
 
     def __init__(self, folder: Path) -> None:
@@ -341,7 +353,7 @@ class _Door:
 
 
 def _socket(
-    context: zmq.Context[zmq.Socket[bytes]], options: Options, gate: Gate | None
+    context: zmq.Context[zmq.Socket[bytes]], options: Options, zap: ZapHandler | None
 ) -> zmq.Socket[bytes]:
     socket = context.socket(zmq.ROUTER if options.listen else zmq.DEALER)
     socket.linger = 200
@@ -355,8 +367,8 @@ def _socket(
     socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
     # A stage whose cable was pulled must not keep its connection for TCP's many minutes.
     socket.heartbeat_ivl, socket.heartbeat_timeout = 1000, 3000
-    if gate is not None:
-        gate.guard(socket)
+    if zap is not None:
+        zap.guard(socket)
     try:
         socket.bind(options.listen)
     except zmq.ZMQError as error:

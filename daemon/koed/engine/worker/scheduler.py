@@ -12,7 +12,7 @@ A voice is prepared when no lane has work, because it may take seconds. Two exce
 job of the chosen lane needs it; or it has waited for `PATIENCE_S` in a stream that never pauses,
 then it goes when every lane is filled as far ahead as it may be.
 
-When no lane has had work for `REST_S`, there is a moment to tidy up: `Rest`, once.
+When no lane has had work for `REST_S`, there is a moment to tidy up: `Idle`, once.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class WorkerLane:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Preparation:
     """A voice to prepare. ``since`` is monotonic."""
 
     key: str
@@ -113,35 +113,35 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Burial:
+class CloseStreams:
     """Close the streams of dead jobs."""
 
     streams: Sequence[Stream]
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Idle:
     """Nothing to do for a while."""
 
 
-class Closing(Exception):
-    """The worker ends; raised by `Lanes.take`."""
+class WorkerEnds(Exception):
+    """The worker ends; raised by `Scheduler.take`."""
 
 
-class Lanes:
+class Scheduler:
     """See the module's docstring."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._changed = threading.Condition()
         self._lanes: dict[int, WorkerLane] = {}
-        self._orders: OrderedDict[str, Order] = OrderedDict()
+        self._preparations: OrderedDict[str, Preparation] = OrderedDict()
         self._voices: dict[str, Voice] = {}
-        self._buried: list[Stream] = []
+        self._to_close: list[Stream] = []
         self._session = 0
         self._closing = False
         self._rest_at: float | None = None
-        """When `Rest` is due; None = nothing was done since the last one."""
+        """When `Idle` is due; None = nothing was done since the last one."""
 
     # --- I/O thread --------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class Lanes:
                     self._bury(spoken)
                 lane.kept.clear()  # a stream that is being made for one of them finds no place
             self._lanes = {}
-            self._orders.clear()
+            self._preparations.clear()
             self._session = session
             self._changed.notify()
 
@@ -189,46 +189,46 @@ class Lanes:
             lane.granted_s = max(lane.granted_s, granted_s)
             self._changed.notify()
 
-    def order(self, key: str, spec: ProfileSpec) -> None:
+    def prepare(self, key: str, spec: ProfileSpec) -> None:
         with self._changed:
-            self._orders[key] = Order(key, spec, self._clock())
+            self._preparations[key] = Preparation(key, spec, self._clock())
             self._changed.notify()
 
     def unload(self, key: str) -> None:
         with self._changed:
-            self._orders.pop(key, None)
+            self._preparations.pop(key, None)
             self._voices.pop(key, None)
 
     def close(self) -> None:
-        """`take` raises `Closing` from now on."""
+        """`take` raises `WorkerEnds` from now on."""
         with self._changed:
             self._closing = True
             self._changed.notify()
 
     # --- synthesis thread --------------------------------------------------------------------
 
-    def take(self) -> Step | Order | Burial | Rest:
-        """Wait for the next thing to do; raises `Closing`."""
+    def take(self) -> Step | Preparation | CloseStreams | Idle:
+        """Wait for the next thing to do; raises `WorkerEnds`."""
         with self._changed:
             while (task := self.next()) is None:
                 self._changed.wait(timeout=self._wakes_in_s())
             return task
 
-    def next(self) -> Step | Order | Burial | Rest | None:
-        """The next thing to do, if there is one now; raises `Closing`."""
+    def next(self) -> Step | Preparation | CloseStreams | Idle | None:
+        """The next thing to do, if there is one now; raises `WorkerEnds`."""
         with self._changed:
             if self._closing:
-                raise Closing
-            if self._buried:
-                burial = Burial(tuple(self._buried))
-                self._buried.clear()
-                return burial
+                raise WorkerEnds
+            if self._to_close:
+                closing = CloseStreams(tuple(self._to_close))
+                self._to_close.clear()
+                return closing
             task = self._choose()
             if task is not None or self._busy:
                 self._rest_at = self._clock() + REST_S
             elif self._rest_at is not None and self._clock() >= self._rest_at:
                 self._rest_at = None
-                return Rest()
+                return Idle()
             return task
 
     def voice(self, key: str) -> Voice | None:
@@ -303,29 +303,29 @@ class Lanes:
     def _lane(self, number: int) -> WorkerLane:
         return self._lanes.setdefault(number, WorkerLane(number))
 
-    def _choose(self) -> Step | Order | None:
+    def _choose(self) -> Step | Preparation | None:
         fed = [lane for lane in self._lanes.values() if lane.busy and lane.credit_s > 0]
         if not fed:
-            return self._next_order()
+            return self._next_preparation()
         lane = max(fed, key=lambda lane: lane.urgency)
         if lane.current is None:
-            needed = self._orders.pop(lane.queue[0].voice, None)
+            needed = self._preparations.pop(lane.queue[0].voice, None)
             if needed is not None:
                 return needed
             lane.current = Spoken(lane.queue.popleft(), self._session)
             self._keep(lane, lane.current)
         return Step(lane, lane.current)
 
-    def _next_order(self) -> Order | None:
-        if not self._orders or self._impatient_in_s() not in (None, 0.0):
+    def _next_preparation(self) -> Preparation | None:
+        if not self._preparations or self._impatient_in_s() not in (None, 0.0):
             return None
-        return self._orders.popitem(last=False)[1]
+        return self._preparations.popitem(last=False)[1]
 
     def _impatient_in_s(self) -> float | None:
         """Seconds until a voice is prepared although lanes have work; None = none have."""
-        if not self._orders or not self._busy:
+        if not self._preparations or not self._busy:
             return None
-        oldest = next(iter(self._orders.values()))
+        oldest = next(iter(self._preparations.values()))
         return max(0.0, oldest.since + PATIENCE_S - self._clock())
 
     def _end_all_but(self, lane: WorkerLane, wanted: frozenset[int]) -> None:
@@ -353,4 +353,4 @@ class Lanes:
     def _bury(self, spoken: Spoken) -> None:
         spoken.dead = True
         if spoken.stream is not None and not spoken.adopted:
-            self._buried.append(spoken.stream)
+            self._to_close.append(spoken.stream)

@@ -1,4 +1,4 @@
-"""The desk's counter for the chat: carries out ``chat`` and ``chat_delete``."""
+"""Carries out ``chat`` and ``chat_delete``."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from koed.integrations.chat.policy import Policy, Scene, Verdict
 from koed.integrations.chat.viewers import Viewers
 from koed.playback.dispatch import Dispatch
 from koed.playback.inputs import Amend, Withdraw
-from koed.server.handlers import Desk
+from koed.server.handlers import Handlers
 from koed.voices.catalog import VoiceBook
 
 LOOK_S = 0.5
-"""So often the counter looks which voices there are."""
+"""So often it is looked which voices there are."""
 SAVE_S = 30.0
 MEASURED = 10_000
 EVENT_CHARS = 500
@@ -44,13 +44,13 @@ OVER = (UtteranceFinished, UtteranceDropped, UtteranceSkipped, UtteranceFailed)
 Said = Literal["said", "merged", "held", "dropped"]
 
 
-class ChatCounter:
+class ChatHandlers:
     """A companion, too: its turn keeps the viewers' voices on disk."""
 
     def __init__(
         self,
         config: Config,
-        desk: Desk,
+        handlers: Handlers,
         dispatch: Dispatch,
         book: VoiceBook,
         bus: Bus,
@@ -58,7 +58,7 @@ class ChatCounter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config.chat
-        self._desk = desk
+        self._handlers = handlers
         self._dispatch = dispatch
         self._lineup = dispatch.player.lineup
         self._book = book
@@ -76,8 +76,8 @@ class ChatCounter:
         self._missing: set[str] = set()
         self._save_failed = False
         bus.listen(self._listen)
-        desk.add("chat", self._chat)
-        desk.add("chat_delete", self._chat_delete)
+        handlers.add("chat", self._chat)
+        handlers.add("chat_delete", self._chat_delete)
 
     # --- a companion's life ------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class ChatCounter:
             output=line.output,
         )
         try:
-            result = self._desk.enqueue(request, verdict.text)
+            result = self._handlers.enqueue(request, verdict.text)
         except KoedError as error:  # no room, or no such output: an outcome like any other
             self.policy.release(verdict.ticket)
             return self._tell(line, "dropped", error.code)

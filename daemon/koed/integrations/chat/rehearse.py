@@ -22,7 +22,7 @@ from koed.errors import KoedError
 from koed.integrations.chat import viewers as viewer_file
 from koed.integrations.chat.ledger import Ledger, LedgerEntry, copy_of
 from koed.integrations.chat.policy import Policy, Scene, Verdict
-from koed.integrations.chat.simulation import Fate, Theatre
+from koed.integrations.chat.simulation import Outcome, QueueSimulation
 from koed.integrations.chat.viewers import Viewers
 
 UNTIMED_S = 1.0
@@ -50,7 +50,7 @@ class Row:
 
 
 class Rehearsal:
-    """Rows come out of `rows` in the order of the log, each as soon as its fate is known."""
+    """Rows come out of `rows` in the order of the log, each as soon as its outcome is known."""
 
     def __init__(self, config: Config, langs: dict[str, str], outputs: dict[str, str]) -> None:
         self._config = config
@@ -60,7 +60,7 @@ class Rehearsal:
         self.policy.scene = Scene(config.voice, langs, first)
         self._outputs = outputs
         """Of voices whose profile names one."""
-        self._theatre = Theatre(config, self._ended)
+        self._simulation = QueueSimulation(config, self._ended)
         self._ledger = Ledger()
         self._open: dict[int, Row] = {}
         """By utterance."""
@@ -73,7 +73,7 @@ class Rehearsal:
 
     def play(self, number: int, at: float, request: Chat | ChatDelete) -> None:
         self._now = at
-        self._theatre.advance(at)
+        self._simulation.advance(at)
         if isinstance(request, ChatDelete):
             self._delete(number, at, request)
             return
@@ -87,7 +87,7 @@ class Rehearsal:
             row.verdict = "merged"
             entry = self._ledger.join(verdict.ticket, copy_of(request))
             mark = self._config.chat.repeats.count_mark
-            there = self._theatre.queue.find(entry.utterance) if entry and mark else None
+            there = self._simulation.queue.find(entry.utterance) if entry and mark else None
             if entry and there:
                 text = entry.text + mark.format(n=verdict.copies)
                 self._amend(entry, text, there.author, there.key)
@@ -106,14 +106,14 @@ class Rehearsal:
             row.verdict, row.reason = "dropped", "unknown_output"
             self.policy.release(verdict.ticket)
             return
-        fate = self._theatre.submit(
+        outcome = self._simulation.submit(
             verdict.text, row.voice, output, verdict.priority, copy.author, copy.key, self._now
         )
-        utterance = fate.line.utterance
-        if fate.dropped:
-            row.verdict, row.reason = "dropped", fate.dropped
+        utterance = outcome.line.utterance
+        if outcome.dropped:
+            row.verdict, row.reason = "dropped", outcome.dropped
             self.policy.release(verdict.ticket)
-        elif fate.open:
+        elif outcome.open:
             self._open[utterance] = row
             self._ledger.add(
                 LedgerEntry(verdict.ticket, utterance, verdict.text, verdict.plain, [copy])
@@ -124,7 +124,7 @@ class Rehearsal:
         cancelled = 0
         for entry in self._ledger.strike(request):
             if entry.orphaned:
-                cancelled += self._theatre.cancel(entry.utterance, at)
+                cancelled += self._simulation.cancel(entry.utterance, at)
             elif entry.copies:
                 heir = entry.copies[0]
                 self._amend(entry, entry.plain, heir.author, heir.key)
@@ -134,31 +134,31 @@ class Rehearsal:
         self._rows.append(row)
 
     def _amend(self, entry: LedgerEntry, text: str, author: str | None, key: str | None) -> None:
-        self._theatre.queue.amend(entry.utterance, text, author, key)
+        self._simulation.queue.amend(entry.utterance, text, author, key)
 
-    def _ended(self, fate: Fate) -> None:
-        utterance = fate.line.utterance
+    def _ended(self, outcome: Outcome) -> None:
+        utterance = outcome.line.utterance
         entry = self._ledger.end(utterance)
-        if entry is not None and fate.dropped:
+        if entry is not None and outcome.dropped:
             self.policy.release(entry.ticket)
         row = self._open.pop(utterance, None)
         if row is None:
             return
-        row.reason, row.said = fate.dropped, fate.line.text
-        if fate.begins_s is None:
+        row.reason, row.said = outcome.dropped, outcome.line.text
+        if outcome.begins_s is None:
             row.verdict = "dropped"
             return
-        row.verdict = "cut" if fate.dropped else "said"
-        row.begins_s = round(fate.begins_s, 2)
-        row.ends_s = round(fate.ends_s or fate.begins_s, 2)
+        row.verdict = "cut" if outcome.dropped else "said"
+        row.begins_s = round(outcome.begins_s, 2)
+        row.ends_s = round(outcome.ends_s or outcome.begins_s, 2)
 
     def rows(self) -> Iterator[Row]:
-        """Those whose fate is known, none before an earlier one."""
+        """Those whose outcome is known, none before an earlier one."""
         while self._rows and self._rows[0].verdict:
             yield self._rows.popleft()
 
     def finish(self) -> None:
-        self._theatre.finish()
+        self._simulation.finish()
 
 
 # --- the command -----------------------------------------------------------------------------

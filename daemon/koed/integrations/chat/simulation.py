@@ -15,7 +15,7 @@ from koed.playback.queue import PRIORITIES, Drop, Limits, Line, Priority, Queue
 
 
 @dataclass(slots=True)
-class Fate:
+class Outcome:
     """What became of an utterance. Times are seconds of the rehearsal."""
 
     line: Line
@@ -34,18 +34,18 @@ class _Lane:
     output: str
     among: tuple[Priority, ...]
     free_at: float = 0.0
-    sounds: Fate | None = None
+    sounds: Outcome | None = None
     until: float = 0.0
 
 
 @dataclass(slots=True)
-class Theatre:
+class QueueSimulation:
     config: Config
-    ended: Callable[[Fate], None]
+    ended: Callable[[Outcome], None]
     """Told of every line that is over, as soon as that is known."""
     queue: Queue = field(init=False)
     _lanes: list[_Lane] = field(init=False)
-    _fates: dict[int, Fate] = field(default_factory=dict)
+    _outcomes: dict[int, Outcome] = field(default_factory=dict)
     _utterance: int = 0
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Theatre:
     def submit(
         self, text: str, voice: str, output: str, priority: Priority, author: str,
         key: str | None, now: float,
-    ) -> Fate:  # fmt: skip
+    ) -> Outcome:  # fmt: skip
         """Queue a line. A refused one has its reason at once."""
         self._utterance += 1
         queue = self.config.queue
@@ -75,23 +75,23 @@ class Theatre:
             self._utterance, text, voice, output, priority, key=key, author=author,
             queued_at=now, expires_at=expires_at,
         )  # fmt: skip
-        fate = Fate(line)
+        outcome = Outcome(line)
         admission = self.queue.submit(line)
         self._dropped(admission.dropped)
         if admission.refused:
-            fate.dropped = admission.refused
-            return fate
-        self._fates[line.utterance] = fate
+            outcome.dropped = admission.refused
+            return outcome
+        self._outcomes[line.utterance] = outcome
         if priority == "urgent" and queue.urgent == "interrupt":
             for lane in self._lanes:
                 if lane.output == output and lane.sounds and self._yields(lane.sounds):
                     self._cut(lane, "urgent", now)
         self.advance(now)
-        return fate
+        return outcome
 
     @staticmethod
-    def _yields(fate: Fate) -> bool:
-        return fate.line.priority != "urgent"
+    def _yields(outcome: Outcome) -> bool:
+        return outcome.line.priority != "urgent"
 
     def cancel(self, utterance: int, now: float) -> bool:
         """Take a line back, even in mid-word."""
@@ -103,18 +103,18 @@ class Theatre:
         return bool(drops or sounding)
 
     def _cut(self, lane: _Lane, reason: str, now: float) -> None:
-        fate = lane.sounds
-        if fate is not None:
-            fate.dropped = reason
-            self._end(lane, fate, now)
+        outcome = lane.sounds
+        if outcome is not None:
+            outcome.dropped = reason
+            self._end(lane, outcome, now)
             lane.free_at = now  # the pause belongs to a line that came to its end
 
     def _dropped(self, drops: Iterable[Drop]) -> None:
         for drop in drops:
-            fate = self._fates.pop(drop.line.utterance, None)
-            if fate is not None:
-                fate.dropped = drop.reason
-                self.ended(fate)
+            outcome = self._outcomes.pop(drop.line.utterance, None)
+            if outcome is not None:
+                outcome.dropped = drop.reason
+                self.ended(outcome)
 
     # --- the clock ---------------------------------------------------------------------------
 
@@ -144,24 +144,24 @@ class Theatre:
         if line is None or line.queued_at > at:
             return
         self.queue.begin(line)
-        fate = self._fates[line.utterance]
-        fate.line = line  # its text may have been amended meanwhile
-        fate.begins_s = at
-        lane.sounds = fate
+        outcome = self._outcomes[line.utterance]
+        outcome.line = line  # its text may have been amended meanwhile
+        outcome.begins_s = at
+        lane.sounds = outcome
         lane.until = at + speaking_s(line.text, self.config.text)
 
-    def _end(self, lane: _Lane, fate: Fate, at: float) -> None:
-        self.queue.end(fate.line.utterance)
-        self._fates.pop(fate.line.utterance, None)
-        fate.ends_s = at
+    def _end(self, lane: _Lane, outcome: Outcome, at: float) -> None:
+        self.queue.end(outcome.line.utterance)
+        self._outcomes.pop(outcome.line.utterance, None)
+        outcome.ends_s = at
         lane.sounds = None
         lane.free_at = at + self.config.queue.line_pause_s
-        self.ended(fate)
+        self.ended(outcome)
 
     def finish(self) -> float:
         """Let all that waits be spoken or expire; the time when the last line ends."""
         last = max(lane.free_at for lane in self._lanes)
-        while self._fates:
+        while self._outcomes:
             # the next end is at most a line away; what cannot begin expires
             last = min((lane.until for lane in self._lanes if lane.sounds), default=last + 1.0)
             self.advance(last)

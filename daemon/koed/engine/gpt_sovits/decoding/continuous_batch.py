@@ -25,7 +25,7 @@ class Batch(Protocol):
     def step(self) -> Sequence[Said]: ...
 
 
-class Chorus:
+class ContinuousBatch:
     """Not for several threads: streams of one worker take turns."""
 
     def __init__(self, batch: Batch, rows: int) -> None:
