@@ -290,6 +290,16 @@ def test_import_table_has_no_row_too_many() -> None:
     assert {row_of(module) for module in MODULES} >= set(TABLE)
 
 
+def test_a_class_name_means_one_thing_or_two() -> None:
+    """Two: a value of the wire and what it is inside. With three a reader asks which is meant."""
+    found: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(module)
+    assert {name: where for name, where in found.items() if len(where) > 2} == {}
+
+
 # --- what is imported is also installed ------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from koed.playback.inputs import Moment, OutputPosition
 from koed.playback.lineup import Takes
 from koed.playback.player import Player
 from koed.playback.queue import Line
-from koed.playback.voice_choice import Engine, Voice
+from koed.playback.voice_choice import Engine, VoiceState
 
 LETTER_S = 0.1
 ONE = "One two three."
@@ -37,14 +37,14 @@ FIRST, SECOND, THIRD = (
 )
 OVER = ("utterance.finished", "utterance.skipped", "utterance.dropped", "utterance.failed")
 
-LOW = Voice("low", fallback="other", engine="a", key="k-low")
-HIGH = Voice("high", engine="a", key="k-high", gain_db=3.0)
-OTHER = Voice("other", engine="b", key="k-other", speed=1.2)
-ALONE = Voice("alone", engine="a", key="k-alone")
+LOW = VoiceState("low", fallback="other", engine="a", key="k-low")
+HIGH = VoiceState("high", engine="a", key="k-high", gain_db=3.0)
+OTHER = VoiceState("other", engine="b", key="k-other", speed=1.2)
+ALONE = VoiceState("alone", engine="a", key="k-alone")
 """Has no fallback."""
 
 
-def no_takes(text: str, voice: Voice) -> None:
+def no_takes(text: str, voice: VoiceState) -> None:
     return None
 
 

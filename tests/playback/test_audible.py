@@ -11,15 +11,15 @@ from koed.config.daemon import EngineConfig
 from koed.errors import KoedError
 from koed.playback import audible
 from koed.playback.audible import Watch
-from koed.playback.voice_choice import Engine, Voice, Voices
+from koed.playback.voice_choice import Engine, Voices, VoiceState
 
 MUTED = KoedError("muted_there", "the sink is muted", "pactl")
 NOBODY = KoedError("not_recorded", "nobody records it")
 
 
 def voices(state: Any = "up", **of_low: Any) -> Voices:
-    low = Voice("low", **{"engine": "a", "key": "k"} | of_low)
-    other = Voice("other", engine="b", key="k")
+    low = VoiceState("low", **{"engine": "a", "key": "k"} | of_low)
+    other = VoiceState("other", engine="b", key="k")
     engines = {"a": Engine("a", state), "b": Engine("b", "up")}
     return Voices(EngineConfig(), {"low": low, "other": other}, engines)
 

@@ -14,7 +14,7 @@ from koed.engine.base import Job
 from koed.engine.jobs import Jobs
 from koed.errors import KoedError
 from koed.playback.takes import Take
-from koed.playback.voice_choice import Engine, Voice
+from koed.playback.voice_choice import Engine, VoiceState
 from tests.playback.rig_dispatch import FakeHost, Profile, World
 from tests.playback.rig_player import TWO
 from tests.playback.test_voice_choice import canned
@@ -219,16 +219,17 @@ def test_voices_and_engines_are_told_once_a_change() -> None:
     def told() -> list[Any]:
         world.player.__dict__["inputs"] = []
         world.dispatch.advance()
-        return [x for x in world.player.inputs if isinstance(x, (Voice, Engine))]
+        return [x for x in world.player.inputs if isinstance(x, (VoiceState, Engine))]
 
     assert told() == [
-        Engine("a", "up", True, False, "idle"), Voice("low", engine="a", key="k-low", gain_db=2.0)
-    ]  # fmt: skip
+        Engine("a", "up", True, False, "idle"),
+        VoiceState("low", engine="a", key="k-low", gain_db=2.0),
+    ]
     assert told() == []
     world.hosts["a"].doing, world.hosts["a"].capabilities = "speaking", None
     assert told() == [Engine("a", "up", False, False, "speaking")]
     world.book.profile_ = Profile("ja", "x", 1.5, -16.0)
-    assert told() == [Voice("low", "ja", "x", 1.5, 4.0, "a", "k-low")]
+    assert told() == [VoiceState("low", "ja", "x", 1.5, 4.0, "a", "k-low")]
     world.book.error_ = KoedError("bad_profile", "no such file")
     assert told()[0].code == "bad_profile"
     world.book.ready_["low"] = None

@@ -7,7 +7,7 @@ import pytest
 from koe import protocol
 from koed.playback import inputs
 from koed.playback.effects import End
-from koed.playback.voice_choice import Voice
+from koed.playback.voice_choice import VoiceState
 from tests.playback.rig_player import (
     FIRST,
     SECOND,
@@ -229,7 +229,7 @@ def test_a_line_on_another_engine_is_not_touched() -> None:
 
 def test_the_voice_of_a_line_is_not_that_of_the_next() -> None:
     rig = Rig()
-    rig.step(Voice("low", fallback="other", engine="a", key="k-new"))
+    rig.step(VoiceState("low", fallback="other", engine="a", key="k-new"))
     rig.say(1)
     assert rig.jobs[1][1].voice == "k-new"
 

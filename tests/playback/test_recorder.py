@@ -10,12 +10,14 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from koe import protocol
 from koe.protocol import StateChanged, Trouble
 from koed.errors import KoedError
 from koed.persistence import replay
-from koed.playback import effects
+from koed.playback import effects, recorder
 from koed.playback.inputs import Tick
 from koed.playback.recorder import KEPT_S, MAX_BYTES, BadRecording, Recorder, read
+from koed.playback.voice_choice import VoiceState
 from tests.playback.air import Air, take
 
 
@@ -80,6 +82,14 @@ def test_what_stood_on_a_lane_before_is_left_out_and_hurts_nothing() -> None:
     told = [e for _, _, done in recording.replay() for e in done]
     ended = [e.event.event for e in told if isinstance(e, effects.Publish) if e.event.event]
     assert "utterance.queued" in ended
+
+
+def test_names_in_a_recording_stay_when_a_class_is_renamed() -> None:
+    voice = VoiceState("low", engine="a", key="k")
+    asked = protocol.Voice(name="low")
+    assert [recorder.plain(value)[""] for value in (voice, asked)] == ["Voice", "VoiceRequest"]
+    assert recorder.value_of(recorder.plain(voice)) == voice
+    assert recorder.value_of(recorder.plain(asked)) == asked
 
 
 def test_idle_ticks_are_not_worth_a_note() -> None:

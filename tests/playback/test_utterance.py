@@ -9,12 +9,12 @@ from koed.config.daemon import TextConfig
 from koed.engine.base import Word
 from koed.playback.queue import Line
 from koed.playback.utterance import CHARS_PER_S, Part, Planned, Script, Utterance, rest_of
-from koed.playback.voice_choice import Voice
+from koed.playback.voice_choice import VoiceState
 from koed.text.segment import Segment
 from tests.playback.rig_player import FIRST, SECOND, THIRD, THREE, words_of
 
 TEXT = "One two three, four."
-VOICE = Voice("low", engine="a", key="k", gain_db=2.0)
+VOICE = VoiceState("low", engine="a", key="k", gain_db=2.0)
 
 
 def segment(text: str = TEXT, start: int = 100) -> Segment:

@@ -10,7 +10,7 @@ from koed.config.daemon import EngineConfig, TextConfig
 from koed.playback import inputs
 from koed.playback.effects import Arrange, End, Keep, Play, Publish, Speak
 from koed.playback.takes import Piece, Take
-from koed.playback.voice_choice import Engine, Voice, Voices
+from koed.playback.voice_choice import Engine, Voices, VoiceState
 from koed.text.segment import segments
 from tests.playback.rig_player import LETTER_S, LOW, ONE, OTHER, TWO, Rig, of, words_of
 
@@ -35,7 +35,7 @@ class Waiting:
         self.before = ""
         self.waiting_since: float | None = None
 
-    def upcoming_is_canned(self, voice: Voice) -> bool:
+    def upcoming_is_canned(self, voice: VoiceState) -> bool:
         return self.is_canned
 
 
@@ -63,7 +63,7 @@ def test_a_voice_speaks_when_its_engine_is_up(state: str) -> None:
 
 def test_a_voice_that_is_not_compiled_does_not_speak() -> None:
     there = voices()
-    there.by_name["low"] = Voice("low", fallback="other", engine="a")
+    there.by_name["low"] = VoiceState("low", fallback="other", engine="a")
     assert there.available("low") is None
     assert there.fallback(Waiting("low")) == OTHER
     assert there.own(Waiting("low", is_canned=True)) is None
@@ -81,7 +81,7 @@ def test_only_an_engine_that_is_up_and_can_do_it_restyles() -> None:
     assert there.can_restyle(LOW)
     there.engines["a"] = Engine("a", "down", restyle=True)
     assert not there.can_restyle(LOW)
-    assert not there.can_restyle(Voice("x", engine="nowhere"))
+    assert not there.can_restyle(VoiceState("x", engine="nowhere"))
 
 
 # --- patience ---------------------------------------------------------------------------------
@@ -150,9 +150,9 @@ def test_a_voice_that_nobody_has_is_waited_for_as_if_it_were_compiled() -> None:
     rig = Rig(engine=WAIT)
     rig.say(1, voice="new")
     rig.tick(50)
-    rig.step(Voice("new", lang="de"))
+    rig.step(VoiceState("new", lang="de"))
     rig.tick(5)
-    rig.step(Voice("new", engine="a", key="k-new"))
+    rig.step(VoiceState("new", engine="a", key="k-new"))
     assert [rig.jobs[s][1].voice for s in rig.listed()] == ["k-new"]
     rig = Rig(engine=WAIT)
     rig.say(1, voice="new")
@@ -161,7 +161,7 @@ def test_a_voice_that_nobody_has_is_waited_for_as_if_it_were_compiled() -> None:
 
 def test_a_voice_that_is_broken_says_why() -> None:
     rig = Rig(engine=WAIT)
-    rig.step(Voice("bad", code="bad_profile", message="no such file"))
+    rig.step(VoiceState("bad", code="bad_profile", message="no such file"))
     rig.say(1, voice="bad")
     assert fails_after(rig, 2.0) == "failed bad_profile"
     assert rig.last("utterance.failed").message == "no such file"
@@ -169,7 +169,7 @@ def test_a_voice_that_is_broken_says_why() -> None:
 
 def test_a_voice_that_was_broken_later_speaks_as_it_was() -> None:
     rig = Rig()
-    rig.step(Voice("low", engine="a", key="k-old", code="bad_profile"))
+    rig.step(VoiceState("low", engine="a", key="k-old", code="bad_profile"))
     rig.say(1)
     assert rig.jobs[1][1].voice == "k-old"
 
@@ -250,7 +250,7 @@ def test_an_open_line_is_never_rendered_ahead() -> None:
 
 
 def test_a_line_whose_take_cannot_be_read_costs_that_line_only() -> None:
-    def broken(text: str, voice: Voice) -> None:
+    def broken(text: str, voice: VoiceState) -> None:
         if text == TWO:
             raise ValueError("unreadable")
 

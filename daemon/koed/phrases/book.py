@@ -24,7 +24,7 @@ from koed.phrases.memory_cache import MemoryCache
 from koed.phrases.renderer import LOST, Done, PhraseRenderer, RenderRequest
 from koed.phrases.takes import take_key
 from koed.playback.takes import Take
-from koed.playback.voice_choice import Voice
+from koed.playback.voice_choice import VoiceState
 from koed.text.normalize import normalize
 from koed.text.segment import segments
 from koed.voices.catalog import ReadyVoice, VoiceBook
@@ -116,7 +116,7 @@ class PhraseBook:
         entry = self._entries.get((name, voice))
         return entry is not None and entry.state == "ready"
 
-    def take(self, text: str, voice: Voice) -> Take | None:
+    def take(self, text: str, voice: VoiceState) -> Take | None:
         """The sound of a whole line, if it is one of the phrases and was rendered in this voice."""
         entry = self._lines.get((voice.name, text))
         if entry is None or entry.request.voice.key != voice.key:

@@ -26,7 +26,7 @@ from koed.playback.effects import Effect
 from koed.playback.lipsync import LipSync
 from koed.playback.player import Player
 from koed.playback.takes import Piece
-from koed.playback.voice_choice import Engine, Voice
+from koed.playback.voice_choice import Engine, VoiceState
 
 log = logging.getLogger(__name__)
 
@@ -206,11 +206,11 @@ class Dispatch:
         if self.player.lineup.voices.engines.get(name) != engine:
             self._tell(engine)
 
-    def _voice(self, name: str, used: Any, ready: Any, error: KoedError | None) -> Voice:
+    def _voice(self, name: str, used: Any, ready: Any, error: KoedError | None) -> VoiceState:
         """``used``: the profile."""
         wanted = used.loudness_lufs if used else None
         target = self.player.lineup.config.audio.loudness_lufs if wanted is None else wanted
-        return Voice(
+        return VoiceState(
             name,
             lang=used.lang if used else "en",
             fallback=used.fallback if used else None,

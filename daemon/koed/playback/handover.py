@@ -14,7 +14,7 @@ from koed.audio.arrangement import Joint
 from koed.playback.channel import Lane
 from koed.playback.lineup import Lineup
 from koed.playback.utterance import Part, Planned, Utterance
-from koed.playback.voice_choice import Voice
+from koed.playback.voice_choice import VoiceState
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ class Handover:
 
     # --- another voice ------------------------------------------------------------------------
 
-    def switch_now(self, voice: Voice, output: str | None) -> None:
+    def switch_now(self, voice: VoiceState, output: str | None) -> None:
         """The lines that sound go on in another voice, from the next chunk or word."""
         for channel in self._lineup.channels_of(output):
             for lane in channel.lanes:
@@ -186,7 +186,7 @@ class Handover:
                         utterance.voice = voice.name
                         self._switch(lane, utterance, voice)
 
-    def _switch(self, lane: Lane, utterance: Utterance, voice: Voice) -> None:
+    def _switch(self, lane: Lane, utterance: Utterance, voice: VoiceState) -> None:
         serial, played_s = lane.position
         part = utterance.part(serial)
         utterance.before = part.voice.name if part else utterance.before

@@ -33,7 +33,7 @@ from koed.playback.effects import Effect
 from koed.playback.queue import Admission, Drop, Limits, Line, Queue
 from koed.playback.takes import Take
 from koed.playback.utterance import Part, Planned, Script, Utterance
-from koed.playback.voice_choice import Voice, Voices
+from koed.playback.voice_choice import Voices, VoiceState
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ RETRY_SEED = 500_000_000
 """What failed once would fail again from the same seed."""
 OWNERS: tuple[Owner, ...] = ("air", "phrase", "client")
 
-Takes = Callable[[str, Voice], Take | None]
+Takes = Callable[[str, VoiceState], Take | None]
 """The sound of a whole text in a voice, if it was rendered ahead."""
 
 
@@ -282,7 +282,7 @@ class Lineup:
             if utterance.exhausted and not utterance.parts:
                 self._finish(utterance)
 
-    def _voice_for(self, utterance: Utterance) -> Voice | None:
+    def _voice_for(self, utterance: Utterance) -> VoiceState | None:
         """The voice that can speak the next segment now; None = wait. Raises `KoedError` when the
         line has waited in vain."""
         voice = self.voices.own(utterance)
@@ -297,7 +297,7 @@ class Lineup:
             self.voices.check_patience(utterance, self.now)
         return None if voice is None or self.on_trial(utterance, voice) else voice
 
-    def on_trial(self, utterance: Utterance, voice: Voice) -> bool:
+    def on_trial(self, utterance: Utterance, voice: VoiceState) -> bool:
         """Whether a line is to wait since the engine was lost over it or another: they go on one
         at a time and are not made ahead, so that the next loss tells whose fault it is."""
         if not utterance.losses or utterance.upcoming_is_canned(voice):
@@ -317,7 +317,7 @@ class Lineup:
             return False
         return there.moving and first.received_s < enough_s
 
-    def fall_back(self, utterance: Utterance, voice: Voice, reason: str) -> None:
+    def fall_back(self, utterance: Utterance, voice: VoiceState, reason: str) -> None:
         self.publish(
             EngineFallback(
                 utterance=utterance.number, voice=utterance.voice, fallback=voice.name,
@@ -326,7 +326,7 @@ class Lineup:
         )  # fmt: skip
         utterance.voice, utterance.before = voice.name, ""
 
-    def _ask(self, utterance: Utterance, planned: Planned, voice: Voice) -> None:
+    def _ask(self, utterance: Utterance, planned: Planned, voice: VoiceState) -> None:
         """Have a segment spoken, or play what was rendered of it ahead."""
         lane = self.lane_of(utterance)
         assert lane is not None, "who is on no lane asks for nothing"

@@ -23,10 +23,10 @@ from koed.playback.handover import Handover
 from koed.playback.inputs import Moment
 from koed.playback.lineup import Lineup, Takes
 from koed.playback.progress import ProgressTracker, set_positions
-from koed.playback.voice_choice import Engine, Voice
+from koed.playback.voice_choice import Engine, VoiceState
 from koed.playback.watchdog import Watchdog
 
-ROUTINE = (inputs.Received, inputs.Done, inputs.Mended, inputs.Heard, Voice, Engine)
+ROUTINE = (inputs.Received, inputs.Done, inputs.Mended, inputs.Heard, VoiceState, Engine)
 """Inputs that end nothing."""
 
 
@@ -60,7 +60,7 @@ class Player:
             inputs.Mended: lambda item: self._handover.retried(item.serial, item.code),
             inputs.Lost: lambda item: self._handover.engine_lost(item.serials, item.code),
             inputs.Heard: self._heard,
-            Voice: self._voice_is,
+            VoiceState: self._voice_is,
             Engine: self._engine_is,
             protocol.SayAppend: controls.append,
             protocol.SayClose: controls.close,
@@ -145,7 +145,7 @@ class Player:
         channel = self.lineup.channels[item.output]
         self._progress.report(channel, item.report, item.heard_t)
 
-    def _voice_is(self, voice: Voice) -> None:
+    def _voice_is(self, voice: VoiceState) -> None:
         self.lineup.voices.by_name[voice.name] = voice
 
     def _engine_is(self, engine: Engine) -> None:

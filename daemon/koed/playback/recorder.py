@@ -25,7 +25,7 @@ from koed.playback.lineup import Takes
 from koed.playback.player import Player
 from koed.playback.queue import Line
 from koed.playback.takes import Piece, Take
-from koed.playback.voice_choice import Engine, Voice
+from koed.playback.voice_choice import Engine, VoiceState
 
 VERSION = 2
 KEPT_S = 120.0
@@ -38,14 +38,14 @@ KINDS: dict[str, type] = {
     for cls in (
         inputs.Tick, inputs.Submit, inputs.Amend, inputs.Withdraw,
         inputs.Empty, inputs.Silence, inputs.SetMode, inputs.Received, inputs.Done, inputs.Failed,
-        inputs.Mended, inputs.Lost, inputs.Heard, Report, Line, Word, Mouth, Voice, Engine, Take,
-        Piece, QueueConfig, TextConfig, AudioConfig, EngineConfig, protocol.SayAppend,
+        inputs.Mended, inputs.Lost, inputs.Heard, Report, Line, Word, Mouth, Engine, Take, Piece,
+        QueueConfig, TextConfig, AudioConfig, EngineConfig, protocol.SayAppend,
         protocol.SayClose, protocol.Stop, protocol.Skip, protocol.Clear, protocol.Cancel,
         protocol.Pause, protocol.Resume, protocol.Mute, protocol.Unmute, protocol.Mode,
         protocol.Panic, protocol.Release,
     )
-} | {"VoiceRequest": protocol.Voice}  # fmt: skip
-"""What may stand in a recording, by name."""
+} | {"Voice": VoiceState, "VoiceRequest": protocol.Voice}  # fmt: skip
+"""What may stand in a recording, by the name that it has there since the first of this version."""
 _NAMES = {cls: name for name, cls in KINDS.items()}
 
 
@@ -99,7 +99,7 @@ class Recorder:
     def watch(self, takes: Takes) -> Takes:
         """``takes``, and what it gives is noted with the step that asked."""
 
-        def watched(text: str, voice: Voice) -> Take | None:
+        def watched(text: str, voice: VoiceState) -> Take | None:
             take = takes(text, voice)
             if take is not None:
                 self._taken.append((text, take))
@@ -221,7 +221,7 @@ def _player(head: dict[str, Any], taken: deque[tuple[str, Take]]) -> Player:
         Config(), queue=queue, text=text, audio=audio, engine=engine, voice=head["voice"]
     )
 
-    def takes(text: str, voice: Voice) -> Take | None:
+    def takes(text: str, voice: VoiceState) -> Take | None:
         there = taken and taken[0][0] == text and taken[0][1].voice == voice.key
         return taken.popleft()[1] if there else None
 

@@ -17,7 +17,7 @@ from koed.config.daemon import TextConfig
 from koed.engine.base import Mouth, Word
 from koed.playback.queue import Line
 from koed.playback.takes import Piece, Take
-from koed.playback.voice_choice import Voice
+from koed.playback.voice_choice import VoiceState
 from koed.text.normalize import StreamNormalizer, speakable
 from koed.text.segment import Segment, Segmenter, segments
 
@@ -48,7 +48,7 @@ class Part:
 
     serial: int
     planned: Planned
-    voice: Voice
+    voice: VoiceState
     joint: Joint | None = None
     """The planned one, if what it continues still stood on the lane when it was asked for."""
     until_s: float | None = None
@@ -276,13 +276,13 @@ class Utterance:
     def part(self, serial: int) -> Part | None:
         return next((part for part in self.parts if part.serial == serial), None)
 
-    def canned(self, planned: Planned | None, voice: Voice) -> Piece | None:
+    def canned(self, planned: Planned | None, voice: VoiceState) -> Piece | None:
         """What was rendered ahead for a segment in this very voice."""
         if self.take is None or planned is None or planned.restyle_of:
             return None
         return self.take.piece(planned.segment) if self.take.voice == voice.key else None
 
-    def upcoming_is_canned(self, voice: Voice) -> bool:
+    def upcoming_is_canned(self, voice: VoiceState) -> bool:
         """Whether the next segment needs no engine in this voice."""
         upcoming = self.script.upcoming if self.script else None
         return self.canned(upcoming, voice) is not None

@@ -11,7 +11,7 @@ from koed.errors import KoedError
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class VoiceState:
     """A voice as the player knows it."""
 
     name: str
@@ -57,7 +57,7 @@ class Choosing(Protocol):
     begun: bool
     waiting_since: float | None
 
-    def upcoming_is_canned(self, voice: Voice) -> bool:
+    def upcoming_is_canned(self, voice: VoiceState) -> bool:
         """Whether the next segment needs no engine in this voice."""
 
 
@@ -66,26 +66,26 @@ class Voices:
     """The line's own voice, else its fallback once its engine cannot be had."""
 
     config: EngineConfig
-    by_name: dict[str, Voice] = field(default_factory=dict)
+    by_name: dict[str, VoiceState] = field(default_factory=dict)
     engines: dict[str, Engine] = field(default_factory=dict)
 
-    def available(self, name: str) -> Voice | None:
+    def available(self, name: str) -> VoiceState | None:
         """A voice that can speak now."""
         voice = self.by_name.get(name)
         return voice if voice and voice.ready and self._state(voice) == "up" else None
 
-    def fallback(self, line: Choosing) -> Voice | None:
+    def fallback(self, line: Choosing) -> VoiceState | None:
         """Who can go on now in place of the line's voice: its fallback, or who spoke before."""
         voice = self.by_name.get(line.voice)
         names = (voice.fallback if voice else None, line.before)
         found = (self.available(name) for name in names if name and name != line.voice)
         return next((other for other in found if other is not None), None)
 
-    def can_restyle(self, voice: Voice) -> bool:
+    def can_restyle(self, voice: VoiceState) -> bool:
         engine = self.engines.get(voice.engine)
         return engine is not None and engine.state == "up" and engine.restyle
 
-    def own(self, line: Choosing) -> Voice | None:
+    def own(self, line: Choosing) -> VoiceState | None:
         """The line's voice, if it can speak the next segment now."""
         voice = self.by_name.get(line.voice)
         canned = voice and voice.ready and line.upcoming_is_canned(voice)
@@ -111,6 +111,6 @@ class Voices:
             starting = voice is None or not voice.code
         return self.config.start_s if starting else self.config.failover_wait_s
 
-    def _state(self, voice: Voice) -> EngineState:
+    def _state(self, voice: VoiceState) -> EngineState:
         engine = self.engines.get(voice.engine)
         return engine.state if engine else "stopped"
