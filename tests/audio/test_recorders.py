@@ -11,7 +11,7 @@ from typing import Any
 
 from koed.audio.recorders import MOVES_ALLOWED, Recorders
 from koed.audio.sound_server import NO_INDEX
-from koed.audio.virtual import Devices
+from koed.audio.virtual_mic import Devices
 
 HERS = 7
 
