@@ -56,7 +56,7 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    limits = ("device.STALL_S", "device.OPEN_S", "virtual.APPEAR_S")
+    limits = ("device.STALL_S", "device.OPEN_S", "virtual_mic.APPEAR_S")
     for limit in (*limits, "session.PLACE_S", "session.ANSWER_S", "session.WAKE_S"):
         monkeypatch.setattr(f"koed.audio.{limit}", 20.0)
     with Stalls() as stalls:

@@ -72,7 +72,7 @@ class Outputs:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that stands still for seconds is no server that hangs."""
-    limits = ("device.STALL_S", "device.OPEN_S", "virtual.APPEAR_S")
+    limits = ("device.STALL_S", "device.OPEN_S", "virtual_mic.APPEAR_S")
     for limit in (*limits, "session.PLACE_S", "session.ANSWER_S", "session.WAKE_S"):
         monkeypatch.setattr(f"koed.audio.{limit}", 20.0)
 

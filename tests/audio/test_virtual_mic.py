@@ -214,7 +214,7 @@ def test_a_koed_with_the_same_process_id_is_another_one(
 ) -> None:
     """In containers each is process 1."""
     with monkeypatch.context() as patched:
-        for module in ("sound_server", "virtual"):
+        for module in ("sound_server", "virtual_mic"):
             patched.setattr(f"koed.audio.{module}.PROCESS", "of another container")
         other = SoundServer()
         other.connect()
