@@ -18,6 +18,7 @@ SOURCES = [
     path
     for folder in ("daemon", "clients", "tools", "tests", "scripts")
     for path in (REPOSITORY / folder).rglob("*.py")
+    if "node_modules" not in path.parts
 ]
 OF_EXAMPLES = ["/koed_morse.py"]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -75,3 +76,16 @@ def test_the_sample_of_a_whole_stream_names_what_there_is() -> None:
     assert {b.action.argument for b in keys.bindings if b.action.verb == "voice"} <= voices
     assert {b.action.verb for b in keys.bindings} >= {"panic", "release", "clipboard", "mute"}
     assert all(b.action.verb in bindings.ARGUMENTS for b in keys.bindings)
+
+
+def test_the_readme_is_short_and_tells_the_sizes() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 140
+    assert [row for row in text.splitlines() if row.startswith("|") and len(row) > 160] == []
+    told = re.search(r"Product ([\d,]+) lines of Python, tests ([\d,]+), tools ([\d,]+)\.", text)
+    assert told is not None
+    for folders, figure in zip(("daemon clients", "tests", "tools"), told.groups(), strict=True):
+        roots = [REPOSITORY / folder for folder in folders.split()]
+        files = [path for path in SOURCES if any(root in path.parents for root in roots)]
+        lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
+        assert int(figure.replace(",", "")) == pytest.approx(lines, rel=0.1), folders
