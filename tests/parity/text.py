@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from koed.engine.gpt_sovits.frontend import Phones, phones
 from koed.engine.gpt_sovits.frontend.cut import CUTS, collapse_ascii, cut, pre_segment
-from koed.engine.gpt_sovits.frontend.symbols import Version, symbols
+from koed.engine.gpt_sovits.symbols import Version, symbols, table
 from koed.errors import EngineError
+from koed.g2p import Phones, phones
 from tests.parity.case import Case, Result
 
 VERSIONS: tuple[Version, ...] = ("v1", "v2")
@@ -45,7 +45,7 @@ def differences(item: dict[str, Any], version: Version) -> list[str]:
     """What differs between our phones and the recorded ones; empty if the ids are equal."""
     want = item[version]
     try:
-        got = phones(item["text"], item["lang"], version, official_quirks=True)
+        got = phones(item["text"], item["lang"], table(version), official_quirks=True)
     except EngineError as error:
         return [f"refused: {error}"]
     if list(got.ids) == want["ids"] and _word2ph_equal(got, want):

@@ -21,7 +21,8 @@ import numpy as np
 import soundfile
 
 from koed.engine.gpt_sovits import guards
-from koed.engine.gpt_sovits.frontend.phones import phones
+from koed.engine.gpt_sovits.symbols import table
+from koed.g2p.phones import phones
 
 CODES_HZ = 25
 BELOW_DB = 35.0
@@ -55,7 +56,7 @@ def read(folder: Path, column: str) -> Iterator[Line]:
         for row in csv.DictReader(file, delimiter="\t"):
             text = row[column]
             text = f"{text.capitalize()}." if text.isupper() else text
-            count = len(phones(text, "en", "v2").phones)
+            count = len(phones(text, "en", table("v2")).phones)
             yield Line(row.get("speaker") or "", count, CODES_HZ * spoken_s(folder / row["file"]))
 
 

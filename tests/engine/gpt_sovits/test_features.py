@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from koed.bench.engine import tiny
 from koed.engine.gpt_sovits.model import bert, features, hubert, loading, speaker_encoder
 from koed.errors import EngineError
+from koed.g2p.vocabulary import read_vocabulary
 from tests.parity import features as recorded
 from tests.parity.case import Case
 
@@ -420,7 +421,7 @@ def test_tokens_are_those_of_the_library(tmp_path: Path) -> None:
 
     (tmp_path / "vocab.txt").write_text("\n".join(TOKENS) + "\n", encoding="utf-8")
     theirs = BertTokenizer(str(tmp_path / "vocab.txt"))
-    vocabulary = bert.read_vocabulary(tmp_path)
+    vocabulary = read_vocabulary(tmp_path)
     ours = bert.Bert(bert_state(), vocabulary, TINY_BERT)
     for text in ("你好，世界！", "今天？很好。", "龘好𠀀", "Á，気", "\uf9b4好"):
         want = theirs.convert_tokens_to_ids(theirs.tokenize(text))
@@ -429,14 +430,14 @@ def test_tokens_are_those_of_the_library(tmp_path: Path) -> None:
 
 def test_vocabularies(tmp_path: Path) -> None:
     with pytest.raises(EngineError) as caught:
-        bert.read_vocabulary(tmp_path)
+        read_vocabulary(tmp_path)
     assert caught.value.code == "model_missing"
     table = {token: i for i, token in enumerate(TOKENS)}
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": table}}))
-    assert bert.read_vocabulary(tmp_path) == table
+    assert read_vocabulary(tmp_path) == table
     (tmp_path / "vocab.txt").write_text("\n".join(TOKENS[:2]), encoding="utf-8")
     with pytest.raises(EngineError, match=r"\[CLS\]"):
-        bert.Bert(bert_state(), bert.read_vocabulary(tmp_path), TINY_BERT)
+        bert.Bert(bert_state(), read_vocabulary(tmp_path), TINY_BERT)
 
 
 # --- speaker ---------------------------------------------------------------------------------

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from koed.engine.gpt_sovits.frontend.phones import phones
+from koed.engine.gpt_sovits.symbols import table
 from koed.engine.gpt_sovits.timing.words import words
+from koed.g2p.phones import phones
 
 
 def begun(text: str, lang: str) -> dict[str, str]:
     """Word -> the first two phones of it."""
-    found = phones(text, lang)
+    found = phones(text, lang, table("v2"))
     return {
         text[first:last]: " ".join(found.phones[round(at) : round(at) + 2])
         for first, last, at in words(text, found.pieces)
@@ -50,7 +51,7 @@ def test_a_word_begins_with_its_own_phones(lang: str, text: str, expected: dict[
     ["a", "…a…", "5", "ーー1ー", "😀 hi 😀", "1,000,000.5%", "ab" * 400, "ＡＢＣ１２３", "۱۲۳ x"],
 )
 def test_places_rise_and_stay_within_whatever_the_text(lang: str, text: str) -> None:
-    found = phones(text, lang)
+    found = phones(text, lang, table("v2"))
     places = words(text, found.pieces)
     assert all(0 <= first < last <= len(text) for first, last, _ in places)
     at = [place for _, _, place in places]

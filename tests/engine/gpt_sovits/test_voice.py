@@ -16,7 +16,6 @@ from torch import Tensor
 from koed.config.profile import load_profile
 from koed.engine.base import ProfileSpec, Voice
 from koed.engine.gpt_sovits import voice as voices
-from koed.engine.gpt_sovits import writing
 from koed.engine.gpt_sovits.model.features import Recording
 from koed.engine.gpt_sovits.model.sovits import SoundModel
 from koed.engine.gpt_sovits.text_features import Reading, read, setting
@@ -272,32 +271,6 @@ def test_languages_by_their_region() -> None:
     ]  # fmt: skip
     with pytest.raises(EngineError):
         setting("tlh")
-
-
-@pytest.mark.parametrize(
-    ("text", "lang", "found"),
-    [
-        ("Good evening, GPU number 3.", "en", ""),
-        ("今日はちょっと、静かな話をしますね。", "ja", ""),
-        ("OBSで配信します", "ja", ""),
-        ("一期一会", "ja", ""),
-        ("今天天气很好，OK", "zh", ""),
-        ("안녕하세요, hello", "ko", ""),
-        ("... 1 2 3", "ja", ""),
-        ("привет", "ru", ""),
-        ("Hello there, this is what I said", "ja", "Latin alone"),
-        ("Hello there", "ko", "Latin alone"),
-        ("今日はちょっと、静かな話をしますね。", "zh", "kana"),
-        ("今日はちょっと、静かな話をしますね。", "en", "kana and ideographs"),
-        ("今天天气很好我们一起去公园吧", "ja", "ideographs without any kana"),
-        ("안녕하세요 여러분", "ja", "hangul"),
-        ("こんにちは、みなさん", "ko", "kana"),
-    ],
-)
-def test_the_letters_of_a_transcript_tell_another_language(
-    text: str, lang: str, found: str
-) -> None:
-    assert writing.foreign_to(text, lang) == found
 
 
 def test_a_transcript_in_another_language_is_refused_with_what_to_do() -> None:

@@ -22,12 +22,12 @@ from koed.engine import settings
 from koed.engine.base import Capabilities, Chunk, Job, ProfileSpec, Stream, Voice
 from koed.engine.gpt_sovits import guards, threads
 from koed.engine.gpt_sovits.decoding.decode import MOST_CODES, Prompt
-from koed.engine.gpt_sovits.frontend.symbols import symbols
 from koed.engine.gpt_sovits.imitation import imitation, request
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
 from koed.engine.gpt_sovits.models import Base, Models, Name, translated
 from koed.engine.gpt_sovits.store.store import Store, default_folder
 from koed.engine.gpt_sovits.streaming import Codes, Pace, Speech, StreamPlan
+from koed.engine.gpt_sovits.symbols import symbols
 from koed.engine.gpt_sovits.text_features import BERT_WIDTH, Reading, setting
 from koed.engine.gpt_sovits.timing import durations
 from koed.engine.gpt_sovits.timing.schedule import score

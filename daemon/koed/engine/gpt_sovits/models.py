@@ -19,13 +19,12 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 from torch import Tensor
 
-from koed.engine.gpt_sovits import polyphones, text_features
+from koed.engine.gpt_sovits import text_features
 from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.decoding.continuous_batch import ContinuousBatch
 from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
 from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.decoding.vocoder_graphs import WindowGraphs
-from koed.engine.gpt_sovits.frontend.symbols import Version
 from koed.engine.gpt_sovits.model.bert import Bert
 from koed.engine.gpt_sovits.model.hubert import Hubert
 from koed.engine.gpt_sovits.model.linear import Precision
@@ -34,11 +33,13 @@ from koed.engine.gpt_sovits.model.sovits import SoundModel
 from koed.engine.gpt_sovits.model.speaker_encoder import Speaker
 from koed.engine.gpt_sovits.model.t2s import T2S, State
 from koed.engine.gpt_sovits.model_cache import ModelCache
-from koed.engine.gpt_sovits.polyphones import Polyphones
 from koed.engine.gpt_sovits.store.store import File, Model, Store
 from koed.engine.gpt_sovits.streaming import Windows
+from koed.engine.gpt_sovits.symbols import Version
 from koed.engine.gpt_sovits.text_features import Reading
 from koed.errors import EngineError
+from koed.g2p import chinese_g2pw
+from koed.g2p.chinese_g2pw import Polyphones
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ class Parts:
             return None
 
     def polyphones(self, text: str) -> Sequence[str | None]:
-        """As `frontend.converted.Readings`; nothing where g2pW is not installed."""
+        """As `koed.g2p.converted.Readings`; nothing where g2pW is not installed."""
         with self._lock:
             if not self._polyphones_sought:
                 self._polyphones_sought = True
@@ -192,10 +193,10 @@ class Parts:
             return ()
 
     def _found_polyphones(self) -> Polyphones | None:
-        model = self._store.file(polyphones.MODEL)
+        model = self._store.file(chinese_g2pw.MODEL)
         if model is None:
             log.info("no %s: characters with several readings go by the dictionary",
-                     polyphones.MODEL)  # fmt: skip
+                     chinese_g2pw.MODEL)  # fmt: skip
             return None
         try:
             vocabulary = self._store.part("bert")

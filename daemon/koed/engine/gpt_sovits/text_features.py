@@ -13,13 +13,13 @@ from torch import Tensor
 
 from koed.engine import visemes
 from koed.engine.base import Shape
-from koed.engine.gpt_sovits.frontend.converted import Readings
-from koed.engine.gpt_sovits.frontend.phones import PhonePiece, phones
-from koed.engine.gpt_sovits.frontend.split import SETTINGS
-from koed.engine.gpt_sovits.frontend.symbols import Version, ids
+from koed.engine.gpt_sovits.symbols import Version, table
 from koed.engine.gpt_sovits.timing import durations
 from koed.engine.gpt_sovits.timing import words as places
 from koed.errors import EngineError
+from koed.g2p.converted import Readings
+from koed.g2p.phones import PhonePiece, phones
+from koed.g2p.split import SETTINGS
 
 BERT_WIDTH = 1024
 _CANTONESE = ("zh-hk", "zh-yue", "zh-mo")
@@ -53,10 +53,9 @@ def read(
 ) -> Reading:  # fmt: skip
     """Raises `EngineError` as `phones` does. ``bert`` and ``readings`` are asked for only if there
     is Chinese."""
-    found = phones(text, setting(lang), version, official_quirks, readings)
-    numbers = torch.tensor(ids(found.phones, version), dtype=torch.int64)
+    found = phones(text, setting(lang), table(version), official_quirks, readings)
     return Reading(
-        numbers,
+        torch.tensor(found.ids, dtype=torch.int64),
         _bert(found.pieces, bert),
         places.words(text, found.pieces),
         _shapes(found.pieces),

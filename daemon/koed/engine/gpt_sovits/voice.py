@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from koed.engine.base import ProfileSpec, Voice
-from koed.engine.gpt_sovits import guards, writing
+from koed.engine.gpt_sovits import guards
 from koed.engine.gpt_sovits.model import features
 from koed.engine.gpt_sovits.model.features import Recording
 from koed.engine.gpt_sovits.model.hubert import with_pause
@@ -28,6 +28,7 @@ from koed.engine.gpt_sovits.model.style_encoder import Style
 from koed.engine.gpt_sovits.text_features import Reading
 from koed.engine.loudness import integrated_lufs
 from koed.errors import EngineError
+from koed.g2p import script_check
 from koed.recordings.quality import check_clip
 
 log = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ def _check_transcript(phones_per_s: float) -> None:
 
 def _check_language(transcript: str, lang: str) -> None:
     plain = lang.lower().removeprefix("all_").split("-")[0]
-    if found := writing.foreign_to(transcript, plain):
+    if found := script_check.foreign_to(transcript, plain):
         raise EngineError(
             "reference_transcript",
             f"the transcript is said to be {plain}, and is written in {found}",

@@ -15,16 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koed.engine.gpt_sovits.model.loading import (
-    State,
-    build,
-    fill,
-    read_folder,
-    read_json,
-    sizes,
-    spelled,
-)
+from koed.engine.gpt_sovits.model.loading import State, build, fill, read_folder, sizes, spelled
 from koed.errors import EngineError
+from koed.g2p.vocabulary import read_vocabulary
 
 SIZES: dict[str, Any] = {
     "vocab_size": 21128,
@@ -124,25 +117,6 @@ class Bert:
             for row, i in enumerate(batch):
                 out[i] = hidden[row, 1 : len(texts[i]) + 1].float()
         return out
-
-
-def read_vocabulary(folder: Path) -> dict[str, int]:
-    """Token -> id from ``vocab.txt`` (a token a line) or ``tokenizer.json``."""
-    lines, tokenizer = folder / "vocab.txt", folder / "tokenizer.json"
-    if lines.is_file():
-        try:
-            text = lines.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise EngineError(
-                "model_damaged", f"{lines}: {error}", "fetch the folder anew"
-            ) from error
-        return {token: i for i, token in enumerate(text.removesuffix("\n").split("\n"))}
-    if tokenizer.is_file():
-        vocabulary = read_json(tokenizer).get("model", {}).get("vocab", {})
-        return {str(token): int(i) for token, i in vocabulary.items()}
-    raise EngineError(
-        "model_missing", f"no vocabulary in {folder}", "it should hold vocab.txt or tokenizer.json"
-    )
 
 
 def _checked(vocabulary: Mapping[str, int], size: int) -> Mapping[str, int]:

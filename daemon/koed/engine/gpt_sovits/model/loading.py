@@ -33,10 +33,10 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises `EngineError` ``model_missing``, ``model_damaged`` or ``checkpoint_unsafe``.
     """
     config = folder / "config.json"
-    return read_json(config) if config.is_file() else {}, load_state(folder)
+    return _read_json(config) if config.is_file() else {}, load_state(folder)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     """A JSON object; `EngineError` ``model_damaged`` if it is none."""
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from koed.engine.gpt_sovits.frontend.symbols import PAUSES, PUNCTUATION
+from koed.g2p.marks import PAUSES, PUNCTUATION, SILENT
 
 Table = Mapping[str, float]
 
@@ -23,8 +23,8 @@ PAUSE_AT_END = 1.0
 LENGTHENED: Table = {"en": 1.6, "ja": 2.0}
 """Of the last syllable before a pause."""
 LENGTHENED_ELSEWHERE = 1.6
-_SILENT = frozenset({*PUNCTUATION, *PAUSES, "_"} - {"UNK"})
-_UNHEARD = frozenset(("[", "]", "#", "UNK", "空", "停"))
+_RESTS = frozenset({*PUNCTUATION, *PAUSES, "_"})
+_UNHEARD = SILENT - _RESTS
 
 
 def _table(rows: str) -> dict[str, float]:
@@ -81,7 +81,7 @@ _VOWELS: Mapping[str, frozenset[str]] = {
 def weights(pieces: Sequence[tuple[Sequence[str], str]]) -> NDArray[np.float64]:
     """[N] of phones and their language; 1 = a phone of mean length, 0 = not heard."""
     out = [weight for phones, lang in pieces for weight in _of_piece(phones, lang)]
-    if pieces and pieces[-1][0] and pieces[-1][0][-1] in _SILENT:
+    if pieces and pieces[-1][0] and pieces[-1][0][-1] in _RESTS:
         out[-1] = PAUSE_AT_END
     return np.array(out)
 
@@ -91,7 +91,7 @@ def _of_piece(phones: Sequence[str], lang: str) -> list[float]:
     longer = LENGTHENED.get(lang, LENGTHENED_ELSEWHERE)
     final = True  # within the last syllable before a pause or the end
     for number in reversed(range(len(phones))):
-        if phones[number] in _SILENT:
+        if phones[number] in _RESTS:
             final = True
         elif final and out[number]:
             out[number] *= longer
@@ -100,7 +100,7 @@ def _of_piece(phones: Sequence[str], lang: str) -> list[float]:
 
 
 def _weight(phone: str, lang: str) -> float:
-    if phone in _SILENT:
+    if phone in _RESTS:
         return PAUSE.get(lang, PAUSE_ELSEWHERE)
     if phone in _UNHEARD:
         return 0.0

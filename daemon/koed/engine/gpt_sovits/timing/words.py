@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
-from koed.engine.gpt_sovits.frontend.phones import PhonePiece
+from koed.g2p.phones import PhonePiece
 
 Place = tuple[int, int, float]
 """First and one past the last character of a word, and the phone with which it begins."""

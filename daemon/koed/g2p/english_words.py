@@ -6,9 +6,9 @@ import functools
 import re
 from typing import Any
 
-from koed.engine.gpt_sovits.frontend import english_net
-from koed.engine.gpt_sovits.frontend.library import load
-from koed.engine.gpt_sovits.frontend.tables import lines
+from koed.g2p import english_net
+from koed.g2p.library import load
+from koed.g2p.tables import lines
 
 _SHORT_WORD = 3  # letters; an unknown word so short is spelled out
 _SPELLED = frozenset(

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from koed.engine.gpt_sovits.frontend.library import load
+from koed.g2p.library import load
 
 _PENALTIES = "left-space-penalty-factor"
 

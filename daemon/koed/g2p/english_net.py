@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from koed.engine.gpt_sovits.frontend.tables import words
+from koed.g2p.tables import words
 
 Vector = npt.NDArray[np.float32]
 Weights = dict[str, npt.NDArray[np.float32]]

@@ -6,13 +6,12 @@ import functools
 import re
 import unicodedata
 
-from koed.engine.gpt_sovits.frontend import korean_numbers as numbers
-from koed.engine.gpt_sovits.frontend.converted import Converted
-from koed.engine.gpt_sovits.frontend.korean_sounds import changed, decompose
-from koed.engine.gpt_sovits.frontend.korean_tags import tags
-from koed.engine.gpt_sovits.frontend.marks import plain
-from koed.engine.gpt_sovits.frontend.symbols import PUNCTUATION, Version
-from koed.engine.gpt_sovits.frontend.tables import lines
+from koed.g2p import korean_numbers as numbers
+from koed.g2p.converted import Converted
+from koed.g2p.korean_sounds import changed, decompose
+from koed.g2p.korean_tags import tags
+from koed.g2p.marks import PUNCTUATION, plain
+from koed.g2p.tables import lines
 
 _STEM, _ENDING, _COUNTER = "\ue000", "\ue001", "\ue002"  # marks behind a character while at work
 _NUMBER = re.compile(rf"(\d[\d,]*)(?:([가-힣]+){_COUNTER})?")
@@ -42,7 +41,7 @@ _LETTERS |= {
 _SPACE, _STRANGE = "空", "停"
 
 
-def convert(text: str, version: Version, official_quirks: bool = False) -> Converted:
+def convert(text: str, official_quirks: bool = False) -> Converted:
     """Jamo, marks, ``空`` for a space and ``停`` for what is none of them."""
     phones: list[str] = []
     for character in sounds(text, official_quirks):

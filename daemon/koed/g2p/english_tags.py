@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from koed.engine.gpt_sovits.frontend.tables import lines
+from koed.g2p.tables import lines
 
 _BEFORE = ("-START-", "-START2-")
 _AFTER = ("-END-", "-END2-")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from koed.engine.gpt_sovits.frontend.chinese_text import normalise
-from koed.engine.gpt_sovits.frontend.converted import Converted
-from koed.engine.gpt_sovits.frontend.library import load
-from koed.engine.gpt_sovits.frontend.symbols import PUNCTUATION, UNKNOWN, Version
-from koed.engine.gpt_sovits.frontend.tables import words
+from koed.g2p.chinese_text import normalise
+from koed.g2p.converted import Converted
+from koed.g2p.library import load
+from koed.g2p.marks import PUNCTUATION, UNKNOWN
+from koed.g2p.tables import words
 
 # Tried in this order. Vowel-initial syllables are cut as if their vowel were an initial.
 _INITIALS = words(
@@ -17,7 +17,7 @@ _INITIALS = words(
 _SYLLABLE = re.compile(r"([a-z]+)([1-6])")
 
 
-def convert(text: str, version: Version, official_quirks: bool = False) -> Converted:
+def convert(text: str, official_quirks: bool = False) -> Converted:
     """Phones of Cantonese text, two a character, one a mark; each begins with ``Y``."""
     norm_text = normalise(text)
     phones: list[str] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 
-from koed.engine.gpt_sovits.frontend.tables import lines
+from koed.g2p.tables import lines
 
 _SURFACE, _BASE = 0, 7  # fields of an entry: surface, six of word class, base ... rules
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from koed.engine.gpt_sovits.frontend.library import load
-from koed.engine.gpt_sovits.model.bert import read_vocabulary
 from koed.errors import EngineError
+from koed.g2p.library import load
+from koed.g2p.vocabulary import read_vocabulary
 
 MODEL = "g2pW.onnx"
 _POLYPHONIC, _MONOPHONIC = "POLYPHONIC_CHARS.txt", "MONOPHONIC_CHARS.txt"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from koed.engine.gpt_sovits.frontend.tables import words
+from koed.g2p.tables import words
 
 _UNITS = words(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from koed.engine.gpt_sovits.frontend import chinese_sandhi as sandhi
-from koed.engine.gpt_sovits.frontend.chinese_sandhi import Token
-from koed.engine.gpt_sovits.frontend.chinese_text import normalise
-from koed.engine.gpt_sovits.frontend.converted import Converted, Readings
-from koed.engine.gpt_sovits.frontend.library import load
-from koed.engine.gpt_sovits.frontend.pinyin import syllable_phones
-from koed.engine.gpt_sovits.frontend.symbols import PUNCTUATION, UNKNOWN, Version
+from koed.g2p import chinese_sandhi as sandhi
+from koed.g2p.chinese_sandhi import Token
+from koed.g2p.chinese_text import normalise
+from koed.g2p.converted import Converted, Readings
+from koed.g2p.library import load
+from koed.g2p.marks import PUNCTUATION, UNKNOWN
+from koed.g2p.pinyin import syllable_phones
 
 # Signs that stand for a pause symbol: every comma of their piece becomes it.
 _PAUSE_SIGNS = {"￥": "SP2", "^": "SP3"}
@@ -24,9 +24,12 @@ _SENTENCE = re.compile(r"[^!?…,.\-]+|[!?…,.\-]")
 
 
 def convert(
-    text: str, version: Version, official_quirks: bool = False, readings: Readings | None = None
+    text: str, official_quirks: bool = False, erhua: bool = True, readings: Readings | None = None
 ) -> Converted:
-    """Phones of Mandarin text, two a character, one a mark. ``readings`` go before pypinyin's."""
+    """Phones of Mandarin text, two a character, one a mark. ``readings`` go before pypinyin's.
+
+    Without ``erhua`` 儿 is always a syllable of its own with its own tone.
+    """
     pause = next((name for sign, name in _PAUSE_SIGNS.items() if sign in text), "")
     if pause and not official_quirks:
         pause = ""
@@ -41,13 +44,13 @@ def convert(
             phones.append(pause if pause and sentence == "," else sentence)
             word2ph.append(1)
         else:
-            found = _sentence(sentence, version, readings(sentence) if readings else ())
+            found = _sentence(sentence, erhua, readings(sentence) if readings else ())
             phones += found
             word2ph += [2] * len(sentence)
     return Converted(norm_text, phones, word2ph)
 
 
-def _sentence(text: str, version: Version, known: Sequence[str | None] = ()) -> list[str]:
+def _sentence(text: str, erhua: bool, known: Sequence[str | None] = ()) -> list[str]:
     """Two phones a character, for text without marks; ``known`` readings of each, or none."""
     tokens = [Token(pair.word, pair.flag) for pair in _tagger().cut(text)]
     phones: list[str] = []
@@ -58,7 +61,7 @@ def _sentence(text: str, version: Version, known: Sequence[str | None] = ()) -> 
             _correct(initials, finals, known[at : at + len(token.word)])
         at += len(token.word)
         sandhi.apply(token, finals, _subwords)
-        if version != "v1":
+        if erhua:
             sandhi.erhua(token, finals)
         for initial, final in zip(initials, finals, strict=True):
             phones += syllable_phones(initial, final[:-1], final[-1:]) or [UNKNOWN, UNKNOWN]

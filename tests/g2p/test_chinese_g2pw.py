@@ -12,12 +12,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from koed.engine.gpt_sovits.frontend.phones import phones
 from koed.engine.gpt_sovits.models import Parts
-from koed.engine.gpt_sovits.polyphones import Polyphones
 from koed.engine.gpt_sovits.store.store import Store
+from koed.engine.gpt_sovits.symbols import table
 from koed.errors import EngineError
+from koed.g2p.chinese_g2pw import Polyphones
+from koed.g2p.phones import phones
 
+V1, V2 = table("v1"), table("v2")
 POLYPHONIC = (("行", "ㄒㄧㄥ2"), ("行", "ㄏㄤ2"), ("長", "ㄔㄤ2"), ("長", "ㄓㄤ3"), ("不", "ㄅㄨ4"),
               ("不", "ㄅㄨ2"), ("綠", "ㄌㄩ4"), ("綠", "ㄌㄨ4"))  # fmt: skip
 MONOPHONIC = (("銀", "ㄧㄣ2"), ("動", "ㄉㄨㄥ4"), ("大", "ㄉㄚ4"), ("似", "ㄙ4"))
@@ -144,22 +146,22 @@ def test_readings_change_the_phones_of_v2_and_nothing_else(tmp_path: Path) -> No
     def wrong(text: str) -> list[str | None]:
         return ["lv4" if char == "行" else None for char in text]
 
-    assert phones("我们行。", "zh", readings=wrong).phones[-3:] == ("l", "v4", ".")
-    assert phones("我行。", "zh", "v1", readings=wrong) == phones("我行。", "zh", "v1")
-    assert phones("我行。", "zh", readings=lambda text: ()) == phones("我行。", "zh")
+    assert phones("我们行。", "zh", V2, readings=wrong).phones[-3:] == ("l", "v4", ".")
+    assert phones("我行。", "zh", V1, readings=wrong) == phones("我行。", "zh", V1)
+    assert phones("我行。", "zh", V2, readings=lambda text: ()) == phones("我行。", "zh", V2)
     text = "他们的银行，我们行动！"
-    assert phones(text, "zh", readings=read).phones == phones(text, "zh").phones
-    mixed = phones("hello 我行 world", "zh", readings=wrong)
+    assert phones(text, "zh", V2, readings=read).phones == phones(text, "zh", V2).phones
+    mixed = phones("hello 我行 world", "zh", V2, readings=wrong)
     assert [p.lang for p in mixed.pieces] == ["en", "zh", "en"]
     assert "v4" in mixed.phones
-    assert phones("行", "ja", readings=wrong) == phones("行", "ja")
+    assert phones("行", "ja", V2, readings=wrong) == phones("行", "ja", V2)
 
 
 def test_tones_in_context_work_upon_what_was_read() -> None:
     def read(text: str) -> list[str | None]:
         return [{"长": "zhang3", "好": "hao3"}.get(char) for char in text]
 
-    assert phones("长好", "zh", readings=read).phones[-4:] == ("zh", "ang2", "h", "ao3")
+    assert phones("长好", "zh", V2, readings=read).phones[-4:] == ("zh", "ang2", "h", "ao3")
 
 
 def test_it_is_found_wherever_it_lies_and_loaded_once(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from koed.engine.gpt_sovits.frontend.chinese_numbers import cardinal, digit_by_digit, number
-from koed.engine.gpt_sovits.frontend.library import load
-from koed.engine.gpt_sovits.frontend.marks import collapse
-from koed.engine.gpt_sovits.frontend.tables import words
+from koed.g2p.chinese_numbers import cardinal, digit_by_digit, number
+from koed.g2p.library import load
+from koed.g2p.marks import collapse
+from koed.g2p.tables import words
 
 Match = re.Match[str]
 Step = tuple[re.Pattern[str], Callable[[Match], str]]

@@ -6,13 +6,12 @@ import functools
 import re
 import unicodedata
 
-from koed.engine.gpt_sovits.frontend.converted import Converted
-from koed.engine.gpt_sovits.frontend.english_numbers import spoken
-from koed.engine.gpt_sovits.frontend.english_tags import tags
-from koed.engine.gpt_sovits.frontend.english_words import word_phones
-from koed.engine.gpt_sovits.frontend.marks import collapse
-from koed.engine.gpt_sovits.frontend.symbols import Version
-from koed.engine.gpt_sovits.frontend.tables import lines
+from koed.g2p.converted import Converted
+from koed.g2p.english_numbers import spoken
+from koed.g2p.english_tags import tags
+from koed.g2p.english_words import word_phones
+from koed.g2p.marks import collapse
+from koed.g2p.tables import lines
 
 _MARKS = str.maketrans("：，。！？’‘", ":,.!?''")
 _UNSPOKEN = re.compile(r"[^ A-Za-z'.,?!\-]")
@@ -41,7 +40,7 @@ def normalise(text: str, official_quirks: bool = False) -> str:
     return collapse(_CAPITAL_WITHIN.sub(" ", text))
 
 
-def convert(text: str, version: Version, official_quirks: bool = False) -> Converted:
+def convert(text: str, official_quirks: bool = False) -> Converted:
     """Phones of English text."""
     normalised = normalise(text, official_quirks)
     return _converted(normalised, official_quirks)

@@ -1,4 +1,4 @@
-"""The symbols that a text model knows; a phone's id is its position in the list.
+"""The symbols that the text models know; a phone's id is its position in the list.
 
 Two lists exist. ``v1`` serves Chinese, English and Japanese; ``v2`` (all later versions too) is v1
 followed by the Japanese pitch marks, Korean jamo and Cantonese syllable parts. A checkpoint knows
@@ -11,20 +11,14 @@ import functools
 from collections.abc import Iterable
 from typing import Literal
 
-from koed.engine.gpt_sovits.frontend.tables import words
+from koed.g2p import pinyin
+from koed.g2p.marks import PAUSES, PITCH, PUNCTUATION, UNKNOWN
+from koed.g2p.split import LANGUAGES
+from koed.g2p.symbol_table import SymbolTable
+from koed.g2p.tables import words
 
 Version = Literal["v1", "v2"]
 
-UNKNOWN = "UNK"
-PUNCTUATION = ("!", "?", "…", ",", ".", "-")
-PAUSES = ("SP", "SP2", "SP3", UNKNOWN)
-
-ZH_INITIALS = words("b p m f d t n l g k h j q x zh ch sh r z c s y w")
-ZH_ONSETS = ("AA", "EE", "OO")  # stand before a final that has no initial
-ZH_FINALS = words(
-    "a ai an ang ao e ei en eng er i i0 ia ian iang iao ie in ing iong ir iu o ong ou "
-    "u ua uai uan uang ui un uo v van ve vn E En"
-)
 ZH_TONES = "12345"
 
 JA_PHONES = words(
@@ -35,7 +29,6 @@ EN_CONSONANTS = words("B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH")
 EN_VOWELS = words("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW")
 EN_UNSTRESSED = ("ER", "IH")
 
-JA_PITCH = ("[", "]")
 KO_JAMO = (*"ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎㅏㅐㅓㅔㅗㅜㅡㅣ", "空", "停")
 
 YUE_INITIALS = words("b c d f g gw h j k kw l m n ng p s t w z")
@@ -56,27 +49,24 @@ def _toned(finals: Iterable[str], tones: str) -> set[str]:
 def symbols(version: Version) -> tuple[str, ...]:
     """All symbols in the order of their ids: 322 of v1, 732 of v2."""
     v1 = sorted(
-        {*PUNCTUATION, *PAUSES, *ZH_INITIALS, *ZH_ONSETS, *_toned(ZH_FINALS, ZH_TONES), *JA_PHONES}
-        | {*EN_CONSONANTS, *EN_UNSTRESSED, *_toned(EN_VOWELS, "012")}
+        {*PUNCTUATION, *PAUSES, UNKNOWN, *pinyin.INITIALS, *pinyin.ONSETS, *JA_PHONES}
+        | {*_toned(pinyin.FINALS, ZH_TONES), *_toned(EN_VOWELS, "012")}
+        | {*EN_CONSONANTS, *EN_UNSTRESSED}
     )
     if version == "v1":
         return tuple(v1)
     yue = {*YUE_INITIALS, *YUE_ONSETS, *_toned(YUE_FINALS, YUE_TONES)}
-    return (*v1, *JA_PITCH, *KO_JAMO[:27], "停", "空", *sorted("Y" + part for part in yue))
+    return (*v1, *PITCH, *KO_JAMO[:27], "停", "空", *sorted("Y" + part for part in yue))
 
 
 @functools.cache
-def _positions(version: Version) -> dict[str, int]:
-    return {symbol: position for position, symbol in enumerate(symbols(version))}
-
-
-def known(phones: Iterable[str], version: Version) -> list[str]:
-    """``phones`` with those that the version has no symbol for replaced by ``UNK``."""
-    positions = _positions(version)
-    return [phone if phone in positions else UNKNOWN for phone in phones]
-
-
-def ids(phones: Iterable[str], version: Version) -> list[int]:
-    """The position of each phone, of ``UNK`` for those unknown."""
-    positions = _positions(version)
-    return [positions.get(phone, positions[UNKNOWN]) for phone in phones]
+def table(version: Version) -> SymbolTable:
+    v1 = version == "v1"
+    hint = "a voice whose language is that of the text"
+    return SymbolTable(
+        name=f"a {version} model",
+        positions={symbol: position for position, symbol in enumerate(symbols(version))},
+        languages=frozenset({"zh", "ja", "en"} if v1 else LANGUAGES),
+        hint=f"use a v2 or later model, or {hint}" if v1 else f"use {hint}",
+        plain_mandarin=v1,
+    )

@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from koed.engine.gpt_sovits.frontend import Phones, korean, korean_tags, phones
-from koed.engine.gpt_sovits.frontend.chinese_text import normalise as read_chinese
-from koed.engine.gpt_sovits.frontend.english import normalise as read_english
-from koed.engine.gpt_sovits.frontend.english import phones as english_phones
-from koed.engine.gpt_sovits.frontend.english_tags import tags as english_tags
-from koed.engine.gpt_sovits.frontend.split import SETTINGS, split
-from koed.engine.gpt_sovits.frontend.symbols import Version, symbols
+from koed.engine.gpt_sovits.symbols import Version, symbols, table
 from koed.errors import EngineError
+from koed.g2p import Phones, korean, korean_tags, phones
+from koed.g2p.chinese_text import normalise as read_chinese
+from koed.g2p.english import normalise as read_english
+from koed.g2p.english import phones as english_phones
+from koed.g2p.english_tags import tags as english_tags
+from koed.g2p.split import SETTINGS, split
 from tests.parity import text as parity
 from tests.parity.case import Case
 
-DATA = Path(__file__).parents[2] / "parity" / "data"
+DATA = Path(__file__).parents[1] / "parity" / "data"
+V1, V2 = table("v1"), table("v2")
 CASES = list(parity.cases(DATA))
 SENTENCES = {
     "zh": "今天天气真不错，我们一起去公园散步吧！",
@@ -80,7 +81,7 @@ def test_odd_text_is_spoken_or_refused(setting: str, version: Version) -> None:
 def spoken_or_refused(text: str, setting: str, version: Version) -> Phones | None:
     """Phones that a model can take, or a refusal that says what to do."""
     try:
-        got = phones(text, setting, version)
+        got = phones(text, setting, table(version))
     except EngineError as error:
         refusal = (error.code, bool(error.hint))
     else:
@@ -94,7 +95,7 @@ def spoken_or_refused(text: str, setting: str, version: Version) -> Phones | Non
 
 @pytest.mark.parametrize(("lang", "vowel"), [("ja", "あ"), ("en", "A"), ("zh", "啊"), ("ko", "아")])
 def test_a_single_vowel_is_spoken_after_a_pause(lang: str, vowel: str) -> None:
-    got = phones(vowel, lang)
+    got = phones(vowel, lang, V2)
     assert got.phones[0] in ".,"
     assert any(phone[0].isalpha() for phone in got.phones)
 
@@ -102,19 +103,19 @@ def test_a_single_vowel_is_spoken_after_a_pause(lang: str, vowel: str) -> None:
 @pytest.mark.parametrize("lang", SENTENCES)
 def test_five_thousand_characters(lang: str) -> None:
     sentence = SENTENCES[lang]
-    got = phones((sentence * (5000 // len(sentence) + 1))[:5000], lang)
+    got = phones((sentence * (5000 // len(sentence) + 1))[:5000], lang, V2)
     assert len(got.ids) > 3000
 
 
 def test_refusals() -> None:
     with pytest.raises(EngineError, match="no language setting") as unknown:
-        phones("hello", "fr")
+        phones("hello", "fr", V2)
     assert unknown.value.code == "unknown_language"
     with pytest.raises(EngineError) as unsupported:
-        phones("안녕하세요", "auto", "v1")
+        phones("안녕하세요", "auto", V1)
     assert unsupported.value.code == "unsupported_language"
     with pytest.raises(EngineError) as nothing:
-        phones("你好", "en")
+        phones("你好", "en", V2)
     assert nothing.value.code == "nothing_to_speak"
     assert "你好" in nothing.value.message
 
@@ -123,11 +124,12 @@ def test_refusals() -> None:
 def test_only_the_spoken_languages_libraries_are_loaded() -> None:
     program = (
         "import json, sys\n"
-        "from koed.engine.gpt_sovits.frontend import phones\n"
+        "from koed.engine.gpt_sovits.symbols import table\n"
+        "from koed.g2p import phones\n"
         "sentences, known = json.loads(sys.argv[1])\n"
         "for lang in sentences:\n"
         "    print([name for name in known if name in sys.modules])\n"
-        "    phones(sentences[lang], lang)\n"
+        "    phones(sentences[lang], lang, table('v2'))\n"
         "print([name for name in known if name in sys.modules])\n"
     )
     sentences = SENTENCES | {"en": "zyxquvian"}  # a word that no dictionary has
@@ -182,14 +184,14 @@ def test_chinese_numbers(text: str, words: str) -> None:
     ],
 )
 def test_mandarin_tones(text: str, tones: str) -> None:
-    got = phones(f"{text}。{text}。", "zh").phones
+    got = phones(f"{text}。{text}。", "zh", V2).phones
     finals = [phone for phone in got[: got.index(".")] if phone[-1].isdigit()]
     assert "".join(final[-1] for final in finals) == tones
 
 
 def test_erhua_is_of_v2_alone() -> None:
-    assert "er5" in phones("他住在胡同儿里面。", "zh", "v2").phones
-    assert "er2" in phones("他住在胡同儿里面。", "zh", "v1").phones
+    assert "er5" in phones("他住在胡同儿里面。", "zh", V2).phones
+    assert "er2" in phones("他住在胡同儿里面。", "zh", V1).phones
 
 
 @pytest.mark.parametrize(
@@ -211,11 +213,11 @@ def test_english_words(text: str, words: str) -> None:
 
 def test_official_quirks_are_a_switch() -> None:
     """Officially a single digit becomes a decimal, and a time is given a half of the day twice."""
-    assert phones("5", "zh").norm_text == ".五"
-    assert phones("5", "zh", official_quirks=True).norm_text == "零点五"
-    assert "a.m. p.m." in phones("at 10:30 p.m.", "en", official_quirks=True).norm_text
-    assert phones("有￥5吗", "zh").norm_text == "有五元吗"
-    assert "SP2" in phones("一共￥59.9元，好吗", "zh", official_quirks=True).phones
+    assert phones("5", "zh", V2).norm_text == ".五"
+    assert phones("5", "zh", V2, official_quirks=True).norm_text == "零点五"
+    assert "a.m. p.m." in phones("at 10:30 p.m.", "en", V2, official_quirks=True).norm_text
+    assert phones("有￥5吗", "zh", V2).norm_text == "有五元吗"
+    assert "SP2" in phones("一共￥59.9元，好吗", "zh", V2, official_quirks=True).phones
 
 
 @pytest.mark.parametrize(
@@ -260,7 +262,7 @@ def test_korean_without_its_library_is_refused(monkeypatch: pytest.MonkeyPatch) 
     korean_tags._analyser.cache_clear()
     monkeypatch.setitem(sys.modules, "MeCab", None)
     with pytest.raises(EngineError, match="Korean text needs MeCab") as missing:
-        phones("안녕하세요.", "ko")
+        phones("안녕하세요.", "ko", V2)
     assert missing.value.code == "library_missing"
     assert missing.value.hint
 

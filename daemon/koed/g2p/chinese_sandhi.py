@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from koed.engine.gpt_sovits.frontend.tables import lines, words
+from koed.g2p.tables import lines, words
 
 NEUTRAL = "5"
 

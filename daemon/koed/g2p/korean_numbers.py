@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from koed.engine.gpt_sovits.frontend.tables import words
+from koed.g2p.tables import words
 
 # Nouns that native numerals count.
 NATIVE_COUNTED = frozenset(

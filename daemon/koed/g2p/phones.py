@@ -1,4 +1,4 @@
-"""Text of one segment to the phones that a text model reads."""
+"""Text of one segment to the phones that a model reads."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ import itertools
 import re
 from dataclasses import dataclass
 
-from koed.engine.gpt_sovits.frontend.converted import Converted, Readings
-from koed.engine.gpt_sovits.frontend.split import SETTINGS, Part, split
-from koed.engine.gpt_sovits.frontend.symbols import (
-    JA_PITCH,
-    PAUSES,
-    PUNCTUATION,
-    Version,
-    ids,
-    known,
-)
 from koed.errors import EngineError
+from koed.g2p.converted import Converted, Readings
+from koed.g2p.marks import SILENT
+from koed.g2p.split import SETTINGS, Part, split
+from koed.g2p.symbol_table import SymbolTable
 
 _MODULES = {
     "zh": "chinese",
@@ -26,9 +20,7 @@ _MODULES = {
     "ko": "korean",
     "yue": "cantonese",
 }
-_NOT_IN_V1 = frozenset({"ko", "yue"})
 _SHORTEST = 6  # phones; below, models stumble or repeat the reference
-_SILENT = frozenset({*PUNCTUATION, *PAUSES, *JA_PITCH, "_", "#", "空", "停"})
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff\ufeff]")
 _FULL_WIDTH_LETTERS = (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))
@@ -62,10 +54,10 @@ class Phones:
 
 
 def phones(
-    text: str, lang: str, version: Version = "v2", official_quirks: bool = False,
+    text: str, lang: str, table: SymbolTable, official_quirks: bool = False,
     readings: Readings | None = None,
 ) -> Phones:  # fmt: skip
-    """Phones of one segment. ``readings`` are asked for Chinese, by v2.
+    """Phones of one segment, for a model with that ``table``. ``readings`` are asked for Chinese.
 
     ``lang`` is one of `split.SETTINGS`. With ``official_quirks`` the official front end's accidents
     are repeated, as the recorded fixtures have them; without, text that holds nothing to speak or a
@@ -78,20 +70,20 @@ def phones(
         hint = f"one of {', '.join(SETTINGS)}"
         raise EngineError("unknown_language", f"no language setting {lang!r}", hint)
     text = _clean(text, official_quirks)
-    pieces = _pieces(text, lang, version, official_quirks, readings)
+    pieces = _pieces(text, lang, table, official_quirks, readings)
     if sum(len(piece.phones) for piece in pieces) < _SHORTEST:
         # An ASCII full stop would make ".5" of "5", as it does officially.
         text = ("." if official_quirks else "。") + text
-        pieces = _pieces(text, lang, version, official_quirks, readings)
+        pieces = _pieces(text, lang, table, official_quirks, readings)
     names = tuple(phone for piece in pieces for phone in piece.phones)
-    if not names or not (official_quirks or any(name not in _SILENT for name in names)):
+    if not names or not (official_quirks or any(name not in SILENT for name in names)):
         raise EngineError(
             "nothing_to_speak",
             f"{_shown(text)} holds nothing that can be spoken as {lang}",
             "write it in words, or set the voice's language to that of the text",
         )
     return Phones(
-        ids=tuple(ids(names, version)),
+        ids=table.ids(names),
         phones=names,
         norm_text="".join(piece.norm_text for piece in pieces),
         word2ph=pieces[0].word2ph if len(pieces) == 1 else None,
@@ -100,19 +92,19 @@ def phones(
 
 
 def _pieces(
-    text: str, lang: str, version: Version, quirks: bool, readings: Readings | None
+    text: str, lang: str, table: SymbolTable, quirks: bool, readings: Readings | None
 ) -> list[PhonePiece]:
     parts = split(text, lang, quirks)
-    return [_piece(part, version, quirks, readings) for part in parts]
+    return [_piece(part, table, quirks, readings) for part in parts]
 
 
-def _piece(part: Part, version: Version, quirks: bool, readings: Readings | None) -> PhonePiece:
-    converted = _converted(part, version, quirks, readings)
+def _piece(part: Part, table: SymbolTable, quirks: bool, readings: Readings | None) -> PhonePiece:
+    converted = _converted(part, table, quirks, readings)
     return PhonePiece(
         lang=part.lang,
         text=part.text,
         norm_text=converted.norm_text,
-        phones=tuple(known(converted.phones, version)),
+        phones=table.known(converted.phones),
         word2ph=None if converted.word2ph is None else tuple(converted.word2ph),
         starts=_starts(converted),
     )
@@ -125,18 +117,23 @@ def _starts(converted: Converted) -> tuple[tuple[int, int], ...]:
     return tuple(zip(range(len(converted.word2ph)), begins, strict=False))
 
 
-def _converted(part: Part, version: Version, quirks: bool, readings: Readings | None) -> Converted:
-    if version == "v1" and part.lang in _NOT_IN_V1:
+def _converted(
+    part: Part, table: SymbolTable, quirks: bool, readings: Readings | None
+) -> Converted:
+    if part.lang not in table.languages:
         if quirks:  # the official front end reads such a piece as an English space
             return Converted(" ", [","])
         raise EngineError(
             "unsupported_language",
-            f"a v1 model cannot speak {part.lang}: {_shown(part.text)}",
-            "use a v2 or later model, or a voice whose language is that of the text",
+            f"{table.name} cannot speak {part.lang}: {_shown(part.text)}",
+            table.hint,
         )
     module = importlib.import_module(f"{__package__}.{_MODULES[part.lang]}")
-    asked = {"readings": readings} if part.lang == "zh" and version != "v1" else {}
-    result: Converted = module.convert(part.text, version, quirks, **asked)
+    asked: dict[str, object] = {}
+    if part.lang == "zh":
+        plain = table.plain_mandarin
+        asked = {"erhua": not plain, "readings": None if plain else readings}
+    result: Converted = module.convert(part.text, quirks, **asked)
     return result
 
 

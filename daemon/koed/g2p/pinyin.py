@@ -1,8 +1,15 @@
-"""Pinyin syllables to the two phones of the models, by rule."""
+"""Pinyin syllables to two phones each, by rule."""
 
 from __future__ import annotations
 
-from koed.engine.gpt_sovits.frontend.symbols import ZH_FINALS, ZH_INITIALS
+from koed.g2p.tables import words
+
+INITIALS = words("b p m f d t n l g k h j q x zh ch sh r z c s y w")
+ONSETS = ("AA", "EE", "OO")  # stand before a final that has no initial
+FINALS = words(
+    "a ai an ang ao e ei en eng er i i0 ia ian iang iao ie in ing iong ir iu o ong ou "
+    "u ua uai uan uang ui un uo v van ve vn E En"
+)
 
 # What pinyin writes short after an initial.
 _SHORT = {"uei": "ui", "iou": "iu", "uen": "un"}
@@ -21,7 +28,7 @@ _ALONE = {
     "van": ("y", "van"),
     "vn": ("y", "vn"),
 }
-_VOWEL_ONSETS = {"a": "AA", "e": "EE", "o": "OO"}
+_VOWEL_ONSETS = dict(zip("aeo", ONSETS, strict=True))
 _SIBILANTS = {"zh": "ir", "ch": "ir", "sh": "ir", "r": "ir", "z": "i0", "c": "i0", "s": "i0"}
 
 
@@ -38,7 +45,7 @@ def syllable_phones(initial: str, final: str, tone: str) -> list[str] | None:
             rest = _SIBILANTS.get(initial, rest)
         elif rest == "ueng":
             rest = "ong"
-    known = rest in ZH_FINALS and (onset in ZH_INITIALS or onset in _VOWEL_ONSETS.values())
+    known = rest in FINALS and (onset in INITIALS or onset in ONSETS)
     return [onset, rest + tone] if known else None
 
 

@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from koed.engine.gpt_sovits.frontend.converted import Converted
-from koed.engine.gpt_sovits.frontend.japanese_accent import NUMERAL_ACCENTS, Word, set_phrases
-from koed.engine.gpt_sovits.frontend.japanese_words import corrected
-from koed.engine.gpt_sovits.frontend.library import load
-from koed.engine.gpt_sovits.frontend.marks import plain
-from koed.engine.gpt_sovits.frontend.symbols import Version
+from koed.g2p.converted import Converted
+from koed.g2p.japanese_accent import NUMERAL_ACCENTS, Word, set_phrases
+from koed.g2p.japanese_words import corrected
+from koed.g2p.library import load
+from koed.g2p.marks import plain
 
 _SPOKEN = re.compile(r"[a-z0-9々〆\u3041-\u30ff\u4e00-\u9fff０-９ａ-ｚｦ-ﾝ]+")
 _WORDS_FOR = (("％", "パーセント"), ("%", "パーセント"))
@@ -35,7 +34,7 @@ _LABEL = re.compile(
 )
 
 
-def convert(text: str, version: Version, official_quirks: bool = False) -> Converted:
+def convert(text: str, official_quirks: bool = False) -> Converted:
     """Phones of Japanese text. The normalised text spells "％" out."""
     for symbol, word in _WORDS_FOR:
         text = text.replace(symbol, word)
