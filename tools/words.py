@@ -22,7 +22,7 @@ from koed.engine.gpt_sovits.symbols import table
 from koed.engine.gpt_sovits.timing import durations
 from koed.engine.gpt_sovits.timing import words as places
 from koed.engine.gpt_sovits.timing.schedule import Times, score
-from koed.g2p.phones import Phones, phones
+from koed.g2p.phones import Reading, phones
 
 CODE_S, ROW_S = 0.04, 0.02
 FIRST, LOOKAHEAD, GROWTH, MOST = 7, 6, 1.7, 50
@@ -118,7 +118,7 @@ def measure(seed: int = 0) -> dict[str, Any]:
 
 
 def _errors(
-    said: list[Said], read: list[Phones], method: Method, streamed: bool,
+    said: list[Said], read: list[Reading], method: Method, streamed: bool,
     draw: np.random.Generator,
 ) -> NDArray[np.float64]:  # fmt: skip
     """[words] seconds, absolute. The pace is that of the sentence before, as of a reference."""
@@ -135,7 +135,7 @@ def _errors(
 
 
 def _told(
-    said: Said, read: Phones, method: Method, pace: float, streamed: bool,
+    said: Said, read: Reading, method: Method, pace: float, streamed: bool,
     draw: np.random.Generator,
 ) -> list[tuple[int, float]]:  # fmt: skip
     """First character of each word, and when it is told to begin."""
@@ -160,7 +160,7 @@ def _told(
     return found
 
 
-def _weights(read: Phones, method: Method) -> NDArray[np.float64]:
+def _weights(read: Reading, method: Method) -> NDArray[np.float64]:
     if not method.durations:
         return np.ones(len(read.phones))
     return durations.weights([(piece.phones, piece.lang) for piece in read.pieces])

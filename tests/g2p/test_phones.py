@@ -12,7 +12,7 @@ import pytest
 
 from koed.engine.gpt_sovits.symbols import Version, symbols, table
 from koed.errors import EngineError
-from koed.g2p import Phones, korean, korean_tags, phones
+from koed.g2p import Reading, korean, korean_tags, phones
 from koed.g2p.chinese_text import normalise as read_chinese
 from koed.g2p.english import normalise as read_english
 from koed.g2p.english import phones as english_phones
@@ -78,7 +78,7 @@ def test_odd_text_is_spoken_or_refused(setting: str, version: Version) -> None:
     assert spoken > 10
 
 
-def spoken_or_refused(text: str, setting: str, version: Version) -> Phones | None:
+def spoken_or_refused(text: str, setting: str, version: Version) -> Reading | None:
     """Phones that a model can take, or a refusal that says what to do."""
     try:
         got = phones(text, setting, table(version))

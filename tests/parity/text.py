@@ -16,7 +16,7 @@ from typing import Any
 from koed.engine.gpt_sovits.frontend.cut import CUTS, collapse_ascii, cut, pre_segment
 from koed.engine.gpt_sovits.symbols import Version, symbols, table
 from koed.errors import EngineError
-from koed.g2p import Phones, phones
+from koed.g2p import Reading, phones
 from tests.parity.case import Case, Result
 
 VERSIONS: tuple[Version, ...] = ("v1", "v2")
@@ -58,7 +58,7 @@ def differences(item: dict[str, Any], version: Version) -> list[str]:
     ]
 
 
-def _word2ph_equal(got: Phones, want: dict[str, Any]) -> bool:
+def _word2ph_equal(got: Reading, want: dict[str, Any]) -> bool:
     """A piece that was redone with a "." before it is recorded twice: the last ones count."""
     recorded = want["pieces"][-len(got.pieces) :]
     return all(

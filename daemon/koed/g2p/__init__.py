@@ -16,6 +16,6 @@
 A language's module and libraries are imported when a piece of that language comes.
 """
 
-from koed.g2p.phones import PhonePiece, Phones, phones
+from koed.g2p.phones import PhonePiece, Reading, phones
 
-__all__ = ["PhonePiece", "Phones", "phones"]
+__all__ = ["PhonePiece", "Reading", "phones"]

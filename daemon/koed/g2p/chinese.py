@@ -12,7 +12,7 @@ from typing import Any
 from koed.g2p import chinese_sandhi as sandhi
 from koed.g2p.chinese_sandhi import Token
 from koed.g2p.chinese_text import normalise
-from koed.g2p.converted import Converted, Readings
+from koed.g2p.converted import Converted, Pinyin
 from koed.g2p.library import load
 from koed.g2p.marks import PUNCTUATION, UNKNOWN
 from koed.g2p.pinyin import syllable_phones
@@ -24,7 +24,7 @@ _SENTENCE = re.compile(r"[^!?…,.\-]+|[!?…,.\-]")
 
 
 def convert(
-    text: str, official_quirks: bool = False, erhua: bool = True, readings: Readings | None = None
+    text: str, official_quirks: bool = False, erhua: bool = True, readings: Pinyin | None = None
 ) -> Converted:
     """Phones of Mandarin text, two a character, one a mark. ``readings`` go before pypinyin's.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-Readings = Callable[[str], Sequence[str | None]]
+Pinyin = Callable[[str], Sequence[str | None]]
 """Of each character of a Chinese sentence without marks: pinyin with tone digit, or None where it
 is for the dictionary to say."""
 

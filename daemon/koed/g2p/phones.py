@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from koed.errors import EngineError
-from koed.g2p.converted import Converted, Readings
+from koed.g2p.converted import Converted, Pinyin
 from koed.g2p.marks import SILENT
 from koed.g2p.split import SETTINGS, Part, split
 from koed.g2p.symbol_table import SymbolTable
@@ -42,21 +42,19 @@ class PhonePiece:
 
 
 @dataclass(frozen=True)
-class Phones:
+class Reading:
     """A segment ready for the text model."""
 
     ids: tuple[int, ...]
     phones: tuple[str, ...]
     norm_text: str
-    word2ph: tuple[int, ...] | None
-    """Of the whole segment if it is one Chinese or Cantonese piece."""
     pieces: tuple[PhonePiece, ...]
 
 
 def phones(
     text: str, lang: str, table: SymbolTable, official_quirks: bool = False,
-    readings: Readings | None = None,
-) -> Phones:  # fmt: skip
+    readings: Pinyin | None = None,
+) -> Reading:  # fmt: skip
     """Phones of one segment, for a model with that ``table``. ``readings`` are asked for Chinese.
 
     ``lang`` is one of `split.SETTINGS`. With ``official_quirks`` the official front end's accidents
@@ -82,23 +80,22 @@ def phones(
             f"{_shown(text)} holds nothing that can be spoken as {lang}",
             "write it in words, or set the voice's language to that of the text",
         )
-    return Phones(
+    return Reading(
         ids=table.ids(names),
         phones=names,
         norm_text="".join(piece.norm_text for piece in pieces),
-        word2ph=pieces[0].word2ph if len(pieces) == 1 else None,
         pieces=tuple(pieces),
     )
 
 
 def _pieces(
-    text: str, lang: str, table: SymbolTable, quirks: bool, readings: Readings | None
+    text: str, lang: str, table: SymbolTable, quirks: bool, readings: Pinyin | None
 ) -> list[PhonePiece]:
     parts = split(text, lang, quirks)
     return [_piece(part, table, quirks, readings) for part in parts]
 
 
-def _piece(part: Part, table: SymbolTable, quirks: bool, readings: Readings | None) -> PhonePiece:
+def _piece(part: Part, table: SymbolTable, quirks: bool, readings: Pinyin | None) -> PhonePiece:
     converted = _converted(part, table, quirks, readings)
     return PhonePiece(
         lang=part.lang,
@@ -117,9 +114,7 @@ def _starts(converted: Converted) -> tuple[tuple[int, int], ...]:
     return tuple(zip(range(len(converted.word2ph)), begins, strict=False))
 
 
-def _converted(
-    part: Part, table: SymbolTable, quirks: bool, readings: Readings | None
-) -> Converted:
+def _converted(part: Part, table: SymbolTable, quirks: bool, readings: Pinyin | None) -> Converted:
     if part.lang not in table.languages:
         if quirks:  # the official front end reads such a piece as an English space
             return Converted(" ", [","])

@@ -18,7 +18,7 @@ from koed.engine.base import ProfileSpec, Voice
 from koed.engine.gpt_sovits import voice as voices
 from koed.engine.gpt_sovits.model.features import Recording
 from koed.engine.gpt_sovits.model.sovits import SoundModel
-from koed.engine.gpt_sovits.text_features import Reading, read, setting
+from koed.engine.gpt_sovits.text_features import TextFeatures, read, setting
 from koed.engine.gpt_sovits.timing.words import shared
 from koed.errors import ConfigError, EngineError
 from koed.recordings.quality import check_clip, measure
@@ -55,7 +55,7 @@ class Base:
     def speaker(self, wave: Tensor) -> Tensor:
         raise AssertionError("v2 has none")
 
-    def read(self, text: str, lang: str, official_quirks: bool = False) -> Reading:
+    def read(self, text: str, lang: str, official_quirks: bool = False) -> TextFeatures:
         return read(text, lang, "v2", lambda: None, official_quirks)
 
 

@@ -32,7 +32,7 @@ from koed.engine.gpt_sovits.model.hubert import Hubert
 from koed.engine.gpt_sovits.model.sovits import SAMPLE_RATE_HZ
 from koed.engine.gpt_sovits.models import PRECISIONS, Base, Models, Name, Parts
 from koed.engine.gpt_sovits.store.store import Store
-from koed.engine.gpt_sovits.text_features import Reading, read
+from koed.engine.gpt_sovits.text_features import TextFeatures, read
 from koed.engine.gpt_sovits.timing.words import shared
 from koed.errors import EngineError
 
@@ -111,14 +111,14 @@ class _Ears:
 class _Base(Base):
     """Reads English; where its libraries are missing, letters stand for phones."""
 
-    def read(self, text: str, lang: str, official_quirks: bool = False) -> Reading:
+    def read(self, text: str, lang: str, official_quirks: bool = False) -> TextFeatures:
         try:
             return read(text, lang, self.version, lambda: None, official_quirks)
         except EngineError as error:
             if error.code != "library_missing":
                 raise
         phones = torch.tensor([1 + ord(c) % 200 for c in text if c.isalpha()])
-        return Reading(phones, None, shared(text, phones.numel()))
+        return TextFeatures(phones, None, shared(text, phones.numel()))
 
 
 class _Memory(Models):

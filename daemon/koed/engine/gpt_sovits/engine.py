@@ -28,7 +28,7 @@ from koed.engine.gpt_sovits.models import Base, Models, Name, translated
 from koed.engine.gpt_sovits.store.store import Store, default_folder
 from koed.engine.gpt_sovits.streaming import Codes, Pace, Speech, StreamPlan
 from koed.engine.gpt_sovits.symbols import symbols
-from koed.engine.gpt_sovits.text_features import BERT_WIDTH, Reading, setting
+from koed.engine.gpt_sovits.text_features import BERT_WIDTH, TextFeatures, setting
 from koed.engine.gpt_sovits.timing import durations
 from koed.engine.gpt_sovits.timing.schedule import score
 from koed.engine.gpt_sovits.voice import Prepared, compile_voice, unpack
@@ -143,7 +143,9 @@ class GptSovitsEngine:
         other = stream.speech.restyled(base.sound, base.windows, prepared.style, job.start_s)
         return _Guarded(other, base, self.models, stream.refused)
 
-    def _officially(self, base: Base, prepared: Prepared, reading: Reading, job: Job) -> Stream:
+    def _officially(
+        self, base: Base, prepared: Prepared, reading: TextFeatures, job: Job
+    ) -> Stream:
         values = prepared.settings
         asked = request(_sampling(values), job.speed, job.seed, values["noise_scale"])
         chunks = imitation(base.t2s, base.sound, prepared, reading, asked)
@@ -170,7 +172,7 @@ class GptSovitsEngine:
             self._prepared.popitem(last=False)
 
     def _codes(
-        self, base: Base, prepared: Prepared, reading: Reading, job: Job,
+        self, base: Base, prepared: Prepared, reading: TextFeatures, job: Job,
         refused: list[guards.Verdict],
     ) -> Codes:  # fmt: skip
         """The text model on its way, not yet begun; verdicts go into ``refused``."""
@@ -249,7 +251,7 @@ def _pace(prepared: Prepared, base: Base, voice: Voice) -> float:
     return guards.pace(round(float(length)), prepared.codes.numel()) / CODES_HZ
 
 
-def _script(reading: Reading, prepared: Prepared, job: Job, pace_s: float) -> StreamPlan:
+def _script(reading: TextFeatures, prepared: Prepared, job: Job, pace_s: float) -> StreamPlan:
     values = prepared.settings
     weights = np.ones(reading.phones.numel()) if reading.weights is None else reading.weights
     return StreamPlan(
@@ -262,7 +264,7 @@ def _script(reading: Reading, prepared: Prepared, job: Job, pace_s: float) -> St
     )
 
 
-def _prompt(prepared: Prepared, reading: Reading, base: Base, most: int) -> Prompt:
+def _prompt(prepared: Prepared, reading: TextFeatures, base: Base, most: int) -> Prompt:
     """What the reference says, and then the text."""
     values, device = prepared.settings, base.t2s.device
     bert: Tensor | None = None

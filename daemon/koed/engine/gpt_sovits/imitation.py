@@ -17,7 +17,7 @@ from koed.engine.gpt_sovits.model.sampling import Sampling
 from koed.engine.gpt_sovits.model.sovits import SAMPLE_RATE_HZ, SoundModel
 from koed.engine.gpt_sovits.model.t2s import T2S
 from koed.engine.gpt_sovits.official import Item, Official, Pcm, Request, Speaker
-from koed.engine.gpt_sovits.text_features import Reading
+from koed.engine.gpt_sovits.text_features import TextFeatures
 from koed.engine.gpt_sovits.voice import Prepared
 
 FULL_SCALE = 32768
@@ -29,7 +29,7 @@ def request(sampling: Sampling, speed: float, seed: int, noise_scale: float) -> 
 
 
 def imitation(
-    text: T2S, sound: SoundModel, prepared: Prepared, reading: Reading, asked: Request
+    text: T2S, sound: SoundModel, prepared: Prepared, reading: TextFeatures, asked: Request
 ) -> Generator[Chunk, None, None]:
     """The official chunks of one segment."""
     item = Item(reading.phones, reading.bert, reading.phones.numel())

@@ -36,7 +36,7 @@ from koed.engine.gpt_sovits.model_cache import ModelCache
 from koed.engine.gpt_sovits.store.store import File, Model, Store
 from koed.engine.gpt_sovits.streaming import Windows
 from koed.engine.gpt_sovits.symbols import Version
-from koed.engine.gpt_sovits.text_features import Reading
+from koed.engine.gpt_sovits.text_features import TextFeatures
 from koed.errors import EngineError
 from koed.g2p import chinese_g2pw
 from koed.g2p.chinese_g2pw import Polyphones
@@ -125,7 +125,7 @@ class Base:
         """[S] at 32 kHz -> [1, 20480]"""
         return self._parts.speaker()(wave)
 
-    def read(self, text: str, lang: str, official_quirks: bool = False) -> Reading:
+    def read(self, text: str, lang: str, official_quirks: bool = False) -> TextFeatures:
         parts = self._parts
         return text_features.read(
             text, lang, self.version, parts.bert, official_quirks, parts.polyphones
@@ -180,7 +180,7 @@ class Parts:
             return None
 
     def polyphones(self, text: str) -> Sequence[str | None]:
-        """As `koed.g2p.converted.Readings`; nothing where g2pW is not installed."""
+        """As `koed.g2p.converted.Pinyin`; nothing where g2pW is not installed."""
         with self._lock:
             if not self._polyphones_sought:
                 self._polyphones_sought = True

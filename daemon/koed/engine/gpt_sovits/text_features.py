@@ -17,7 +17,7 @@ from koed.engine.gpt_sovits.symbols import Version, table
 from koed.engine.gpt_sovits.timing import durations
 from koed.engine.gpt_sovits.timing import words as places
 from koed.errors import EngineError
-from koed.g2p.converted import Readings
+from koed.g2p.converted import Pinyin
 from koed.g2p.phones import PhonePiece, phones
 from koed.g2p.split import SETTINGS
 
@@ -26,8 +26,8 @@ _CANTONESE = ("zh-hk", "zh-yue", "zh-mo")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A text, read."""
+class TextFeatures:
+    """A text, read and ready for the models."""
 
     phones: Tensor
     """[N] int64"""
@@ -49,12 +49,12 @@ class Features(Protocol):
 
 def read(
     text: str, lang: str, version: Version, bert: Callable[[], Features | None],
-    official_quirks: bool = False, readings: Readings | None = None,
-) -> Reading:  # fmt: skip
+    official_quirks: bool = False, readings: Pinyin | None = None,
+) -> TextFeatures:  # fmt: skip
     """Raises `EngineError` as `phones` does. ``bert`` and ``readings`` are asked for only if there
     is Chinese."""
     found = phones(text, setting(lang), table(version), official_quirks, readings)
-    return Reading(
+    return TextFeatures(
         torch.tensor(found.ids, dtype=torch.int64),
         _bert(found.pieces, bert),
         places.words(text, found.pieces),

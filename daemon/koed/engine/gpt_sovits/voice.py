@@ -25,7 +25,7 @@ from koed.engine.gpt_sovits.model.features import Recording
 from koed.engine.gpt_sovits.model.hubert import with_pause
 from koed.engine.gpt_sovits.model.sovits import SAMPLE_RATE_HZ, SoundModel
 from koed.engine.gpt_sovits.model.style_encoder import Style
-from koed.engine.gpt_sovits.text_features import Reading
+from koed.engine.gpt_sovits.text_features import TextFeatures
 from koed.engine.loudness import integrated_lufs
 from koed.errors import EngineError
 from koed.g2p import script_check
@@ -54,7 +54,7 @@ class Base(Protocol):
 
     def hubert(self, wave: Tensor) -> Tensor: ...
     def speaker(self, wave: Tensor) -> Tensor: ...
-    def read(self, text: str, lang: str, official_quirks: bool = False) -> Reading: ...
+    def read(self, text: str, lang: str, official_quirks: bool = False) -> TextFeatures: ...
 
 
 @dataclass(frozen=True, slots=True)
