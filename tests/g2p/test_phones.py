@@ -12,10 +12,9 @@ import pytest
 
 from koed.engine.gpt_sovits.symbols import Version, symbols, table
 from koed.errors import EngineError
-from koed.g2p import Reading, korean, korean_tags, phones
+from koed.g2p import Reading, english, korean, korean_tags, phones
 from koed.g2p.chinese_text import normalise as read_chinese
 from koed.g2p.english import normalise as read_english
-from koed.g2p.english import phones as english_phones
 from koed.g2p.english_tags import tags as english_tags
 from koed.g2p.split import SETTINGS, split
 from tests.parity import text as parity
@@ -301,7 +300,7 @@ def test_parts_by_language(setting: str, text: str, languages: str) -> None:
     ],
 )
 def test_english_words_that_sound_by_their_class(text: str, word: str, sound: str) -> None:
-    spoken = " ".join(english_phones(text))
+    spoken = " ".join(english.convert(text).phones)
     assert sound in spoken, (word, spoken)
 
 

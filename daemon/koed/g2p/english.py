@@ -41,17 +41,8 @@ def normalise(text: str, official_quirks: bool = False) -> str:
 
 
 def convert(text: str, official_quirks: bool = False) -> Converted:
-    """Phones of English text."""
-    normalised = normalise(text, official_quirks)
-    return _converted(normalised, official_quirks)
-
-
-def phones(normalised: str, official_quirks: bool = False) -> list[str]:
     """ARPAbet phones and marks; a text of one to three phones gets a comma before it."""
-    return _converted(normalised, official_quirks).phones
-
-
-def _converted(normalised: str, official_quirks: bool) -> Converted:
+    normalised = normalise(text, official_quirks)
     matches = list(_TOKEN.finditer(normalised))
     tokens = [match[0] for match in matches]
     homographs = _homographs(official_quirks)

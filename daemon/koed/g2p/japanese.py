@@ -35,13 +35,10 @@ _LABEL = re.compile(
 
 
 def convert(text: str, official_quirks: bool = False) -> Converted:
-    """Phones of Japanese text. The normalised text spells "％" out."""
+    """Phones, pitch marks and punctuation; signs that are neither are left as they are. The
+    normalised text spells "％" out."""
     for symbol, word in _WORDS_FOR:
         text = text.replace(symbol, word)
-    return _converted(text)
-
-
-def _converted(text: str) -> Converted:
     found: list[str] = []
     starts: list[tuple[int, int]] = []
     at, lower = 0, text.lower()
@@ -53,11 +50,6 @@ def _converted(text: str) -> Converted:
         at = match.end()
     found += [plain(mark) for mark in lower[at:] if mark != " "]
     return Converted(text, found, starts=tuple(starts))
-
-
-def phones(text: str) -> list[str]:
-    """Phones, pitch marks and punctuation; signs that are neither are left as they are."""
-    return _converted(text).phones
 
 
 def _clause(text: str) -> tuple[list[str], list[tuple[int, int]]]:
