@@ -167,8 +167,12 @@ TABLE = {
     "koed.wiring": May(ANYTHING, "zmq"),
     "koed.offline": May(ANYTHING, "numpy zmq"),
     "koed.cli": May(ANYTHING),
+    "koed.testing": May(
+        "koe koed.errors koed.engine.gpt_sovits.checkpoints koed.engine.gpt_sovits.store",
+        "numpy torch yaml",
+    ),
     "koed.bench": May(ANYTHING, "numpy yaml zmq matplotlib"),
-    "koed.bench.engine": May("koed.bench koed.engine koed.config koed.errors", NEURAL),
+    "koed.bench.engine": May("koed.bench koed.engine koed.config koed.errors koed.testing", NEURAL),
 }  # fmt: skip
 
 
@@ -289,6 +293,23 @@ def test_koed_is_taken_in_at_a_glance() -> None:
 
 def test_import_table_has_no_row_too_many() -> None:
     assert {row_of(module) for module in MODULES} >= set(TABLE)
+
+
+def imported_below(folder: str) -> Iterator[tuple[Path, int, str]]:
+    """(file, line, module) of a folder of the repository."""
+    for path in sorted((REPOSITORY / folder).rglob("*.py")):
+        yield from ((path.relative_to(REPOSITORY), *found) for found in imports_of(path))
+
+
+def test_tests_and_tools_stand_on_their_own_feet() -> None:
+    """What tests and benches both need is in `koed.testing`; a bench is tested, not built upon."""
+    wrong = [
+        f"{path}:{line}: {name}"
+        for folder, taboo in (("tests", "koed.bench"), ("tools", "tests"))
+        for path, line, name in imported_below(folder)
+        if below(name, taboo) and not path.is_relative_to("tests/bench")
+    ]
+    assert not wrong, ", ".join(wrong)
 
 
 def test_a_class_name_means_one_thing_or_two() -> None:

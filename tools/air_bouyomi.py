@@ -12,9 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 
-from koed.bench.rig import Rig, rig
 from koed.config import daemon as config
 from koed.errors import KoedError
+from koed.testing.rig import Rig, rig
 
 WORDS = ("hello there", "good evening", "welcome to the stream", "nice one", "thank you so much")
 WARM_UP = 5

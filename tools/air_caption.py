@@ -10,9 +10,9 @@ import threading
 import time
 from typing import Any
 
-from koed.bench.rig import Rig, rig
 from koed.errors import KoedError
 from koed.integrations.obs.link import Link
+from koed.testing.rig import Rig, rig
 from tools.counterparts.obs import ObsStudio
 from tools.counterparts.pulse import Ear, PulseServer
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from koed.bench.rig import Rig, rig
 from koed.errors import KoedError
+from koed.testing.rig import Rig, rig
 from tools.counterparts.pulse import Ear, PulseServer
 from tools.counterparts.vts import Studio
 

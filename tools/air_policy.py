@@ -13,11 +13,11 @@ from koe.chat.record import to_map
 from koe.client import Client
 from koe.framing import WireError
 from koe.protocol import Chat
-from koed.bench.rig import TONES, rig
 from koed.config.chat import ChatConfig, RaidConfig, RateConfig, RepeatsConfig
 from koed.config.daemon import TextConfig
 from koed.errors import KoedError
 from koed.integrations.chat.policy import Policy, Scene
+from koed.testing.rig import TONES, rig
 
 SAYINGS = (
     "hello nice one gg wp that was so close lol PogChamp KEKW https://clips.example.com/a1b2 OMG"

@@ -10,9 +10,9 @@ import threading
 import time
 from typing import Any
 
-from koed.bench.rig import TONES, Rig, rig
 from koed.errors import KoedError
 from koed.integrations.obs.link import Link
+from koed.testing.rig import TONES, Rig, rig
 from tools.counterparts.obs import ObsStudio
 
 SCENES = {"Talk": "tone-a", "Game": "tone-b"}

@@ -402,7 +402,7 @@ def _host(folder: Path) -> Iterator[Soak]:
 def _make_models(folder: Path) -> None:
     """In a process of its own: this one stays without torch."""
     made = subprocess.run(
-        [sys.executable, "-m", "koed.bench.engine.tiny", str(folder), *SHORT],
+        [sys.executable, "-m", "koed.testing.tiny", str(folder), *SHORT],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if made.returncode:

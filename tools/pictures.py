@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from koed.bench.rig import rig
 from koed.errors import KoedError
 from koed.integrations.obs.link import Link
+from koed.testing.rig import rig
 from tools import proof
 from tools.counterparts.obs import ObsStudio
 from tools.counterparts.pulse import PulseServer

@@ -26,12 +26,12 @@ import yaml
 
 from koe.protocol import Levels
 from koed.audio.sinks import WavSink
-from koed.bench.rig import Rig, Watch, rig
 from koed.config import daemon as configuration
 from koed.errors import KoedError
 from koed.integrations.obs.link import EVENTS, METERS, Link
 from koed.offline import OUTPUT, Renderer
 from koed.playback.queue import Line
+from koed.testing.rig import Rig, Watch, rig
 from tools import evidence
 from tools.counterparts.obs import ObsStudio
 from tools.counterparts.pulse import PulseServer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from koed.bench.rig import Rig, Watch, rig
+from koed.testing.rig import Rig, Watch, rig
 from tests.daemon import hearing
 
 TONE = {"engine": "tone", "lang": "en", "settings": {"char_ms": 25, "amplitude": 0.25}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from koed.bench.rig import Rig, Sound
+from koed.testing.rig import Rig, Sound
 from tests.rigs import wait_for
 
 WINDOW_S = 0.01

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from koed.bench.rig import Rig, Watch, rig
+from koed.testing.rig import Rig, Watch, rig
 from tests.daemon import hearing, witness
 from tests.rigs import wait_for
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from koed.bench.rig import Rig, rig
+from koed.testing.rig import Rig, rig
 
 
 def take_terminal() -> None:

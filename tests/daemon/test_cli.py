@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import yaml
 
-from koed.bench.rig import Rig, Sound, Watch
 from koed.config import daemon as config
+from koed.testing.rig import Rig, Sound, Watch
 from tests.daemon import hearing
 from tests.daemon.conftest import LOW
 from tests.rigs import wait_for

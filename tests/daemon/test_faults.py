@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from koe.link import Refused
-from koed.bench.rig import Rig, Sound, Watch, rig
+from koed.testing.rig import Rig, Sound, Watch, rig
 from tests.daemon import hearing, witness
 from tests.daemon.conftest import tone
 from tests.daemon.witness import outcome, say

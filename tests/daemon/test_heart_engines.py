@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from koed.bench.rig import rig
+from koed.testing.rig import rig
 from tests.daemon import witness
 from tests.daemon.conftest import tone
 from tests.daemon.heart import words_heard

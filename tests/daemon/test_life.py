@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from koed.auth import keys
-from koed.bench.rig import Rig, Watch, rig
+from koed.testing.rig import Rig, Watch, rig
 from tests.daemon import hearing, witness
 from tests.daemon.conftest import tone
 from tests.daemon.witness import outcome, say

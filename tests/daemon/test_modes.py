@@ -7,7 +7,7 @@ import time
 import pytest
 
 from koe.client import Refused
-from koed.bench.rig import Rig, Watch
+from koed.testing.rig import Rig, Watch
 from tests.rigs import wait_for
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from koed.bench.rig import PATIENCE_S, Rig
 from koed.engine.base import Mouth
 from koed.playback.lipsync import Lips, shape_at
+from koed.testing.rig import PATIENCE_S, Rig
 from tests.daemon import hearing
 from tests.rigs import wait_for
 

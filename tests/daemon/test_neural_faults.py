@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from koed.bench.engine import tiny
-from koed.bench.rig import Rig, Watch, rig
 from koed.playback import handover
+from koed.testing import tiny
+from koed.testing.rig import Rig, Watch, rig
 from tests.daemon import witness
 from tests.daemon.conftest import tone
 from tests.daemon.witness import say

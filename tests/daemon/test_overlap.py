@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from koed.bench.rig import Rig, Watch, rig
+from koed.testing.rig import Rig, Watch, rig
 from tests.daemon import hearing
 from tests.daemon.conftest import HIGH, LOW
 from tests.rigs import free_port, wait_for

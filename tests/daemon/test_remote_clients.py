@@ -17,7 +17,7 @@ import zmq
 
 from koe.client import Client
 from koe.link import NoDaemon
-from koed.bench.rig import Rig, rig
+from koed.testing.rig import Rig, rig
 from tests.daemon.conftest import LOW
 from tests.rigs import free_port
 

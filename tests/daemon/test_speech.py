@@ -12,7 +12,7 @@ import pytest
 
 from koe.client import Client
 from koe.link import Refused
-from koed.bench.rig import Rig, Sound, Watch
+from koed.testing.rig import Rig, Sound, Watch
 from tests.daemon import hearing
 from tests.rigs import wait_for
 

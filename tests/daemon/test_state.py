@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from koed.bench.rig import Rig
+from koed.testing.rig import Rig
 from tests.daemon import hearing
 from tests.daemon.conftest import tone
 from tests.daemon.home import Home

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from koed.auth import keys
-from koed.bench.rig import rig
+from koed.testing.rig import rig
 from tests.daemon.conftest import LOW
 from tests.rigs import free_port, wait_for
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from koed.bench.rig import Rig, rig
+from koed.testing.rig import Rig, rig
 from tests.daemon import witness
 from tests.daemon.conftest import tone
 from tests.daemon.home import Home

@@ -19,7 +19,7 @@ import pytest
 import zmq
 
 from koe.client import Client
-from koed.bench.rig import PATIENCE_S, Rig, Watch
+from koed.testing.rig import PATIENCE_S, Rig, Watch
 from tests.daemon import hearing
 from tests.daemon.conftest import LOW
 

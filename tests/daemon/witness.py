@@ -6,7 +6,7 @@ import os
 import signal
 from typing import Any
 
-from koed.bench.rig import Rig, Watch
+from koed.testing.rig import Rig, Watch
 from tests.rigs import wait_for
 
 ENDS = {

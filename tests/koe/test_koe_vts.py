@@ -20,7 +20,7 @@ from koe.bridge.vts.face import MOUTH, REPEAT_S, Face
 from koe.bridge.vts.token import Tokens
 from koe.link import Refused
 from koe.protocol import Mouth
-from koed.bench.rig import Rig, rig
+from koed.testing.rig import Rig, rig
 from tests import rigs
 from tools.counterparts.vts import Studio
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from koe.link import Refused
-from koed.bench.rig import Rig, Watch, rig
+from koed.testing.rig import Rig, Watch, rig
 from tests.daemon import hearing
 from tests.rigs import wait_for
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from koe.protocol import Event
-from koed.bench.rig import Rig, Sound, Watch, rig
 from koed.config import daemon as config
+from koed.testing.rig import Rig, Sound, Watch, rig
 
 FIRST, SECOND = "hana", "ken"
 LINES = (

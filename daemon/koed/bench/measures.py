@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from koe.client import Client
-from koed.bench.rig import TONES, Rig, Sound, rig
 from koed.errors import KoedError
+from koed.testing.rig import TONES, Rig, Sound, rig
 
 WORDS = ("hello there", "good evening", "welcome to the stream", "nice one", "thank you so much")
 

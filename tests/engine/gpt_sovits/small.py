@@ -12,12 +12,12 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from koed.bench.engine import tiny
 from koed.engine.base import Shape
 from koed.engine.gpt_sovits.model.sovits import SoundModel
 from koed.engine.gpt_sovits.model.style_encoder import Style
 from koed.engine.gpt_sovits.streaming import Codes, Pace, StreamPlan
 from koed.engine.gpt_sovits.timing.schedule import score
+from koed.testing import tiny
 
 SHAPES: tuple[Shape, ...] = ("a", "closed", "o", "rest", "i")
 TRANSCRIPT = "Hello there, this is what I said when the clip was made."

@@ -26,7 +26,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from koed.bench.engine import tiny
 from koed.engine.gpt_sovits.checkpoints import (
     checkpoint,
     contents,
@@ -40,6 +39,7 @@ from koed.engine.gpt_sovits.model.sovits import SoundModel
 from koed.engine.gpt_sovits.model.t2s import T2S
 from koed.engine.gpt_sovits.store import hub
 from koed.errors import EngineError
+from koed.testing import tiny
 from tests.engine.gpt_sovits import forge
 from tests.engine.gpt_sovits.forge import call, group, mapping, number, program, tensor, text
 

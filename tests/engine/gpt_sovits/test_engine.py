@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from koed.bench.engine import tiny
 from koed.engine import registry
 from koed.engine.base import Chunk, Job, ProfileSpec, Voice, Word
 from koed.engine.gpt_sovits.decoding.continuous_batch import ContinuousBatch
@@ -35,6 +34,7 @@ from koed.engine.gpt_sovits.models import (
 )
 from koed.engine.worker.main import EXIT_LOST
 from koed.errors import EngineError
+from koed.testing import tiny
 from tests.engine import hosting
 from tests.engine.gpt_sovits.small import TRANSCRIPT, clip, wav
 

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from koed.bench.engine import tiny
 from koed.engine.gpt_sovits.model import bert, features, hubert, loading, speaker_encoder
 from koed.errors import EngineError
 from koed.g2p.vocabulary import read_vocabulary
+from koed.testing import tiny
 from tests.parity import features as recorded
 from tests.parity.case import Case
 

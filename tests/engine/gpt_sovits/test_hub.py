@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from koed.bench.engine import tiny
 from koed.cli import commands as cli
 from koed.engine.gpt_sovits.checkpoints import shared_keys
 from koed.engine.gpt_sovits.store import hub
 from koed.engine.gpt_sovits.store.store import Store
 from koed.errors import EngineError
+from koed.testing import tiny
 from tests.engine.gpt_sovits import fake_hub
 from tests.engine.gpt_sovits.fake_hub import Hub
 

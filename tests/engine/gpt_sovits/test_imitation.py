@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from koed.bench.engine import tiny
 from koed.engine.base import Job, ProfileSpec, Voice
 from koed.engine.gpt_sovits.engine import GptSovitsEngine
 from koed.engine.gpt_sovits.models import Name
 from koed.engine.gpt_sovits.official import Item, Official, Request, Speaker
 from koed.engine.gpt_sovits.voice import unpack
 from koed.errors import EngineError
+from koed.testing import tiny
 from tests.engine.gpt_sovits.small import TRANSCRIPT, clip, wav
 
 V2 = "gsv-v2final-pretrained"

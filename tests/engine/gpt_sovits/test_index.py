@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from koed.bench.engine import tiny
 from koed.engine.base import ProfileSpec
 from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.engine import GptSovitsEngine
@@ -19,6 +18,7 @@ from koed.engine.gpt_sovits.store.index import NAME, Index
 from koed.engine.gpt_sovits.store.store import Store
 from koed.engine.gpt_sovits.voice import fits
 from koed.errors import EngineError
+from koed.testing import tiny
 from tests.engine.gpt_sovits.small import TRANSCRIPT, clip, wav
 
 HUBERT = f"{tiny.HUBERT}/pytorch_model.bin"

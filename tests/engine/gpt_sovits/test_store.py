@@ -14,7 +14,6 @@ import pytest
 import safetensors
 import torch
 
-from koed.bench.engine import tiny
 from koed.cli import commands as cli
 from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.model.sovits import SoundModel
@@ -22,6 +21,7 @@ from koed.engine.gpt_sovits.model.t2s import T2S
 from koed.engine.gpt_sovits.store import hub, importing
 from koed.engine.gpt_sovits.store.store import Store, default_folder
 from koed.errors import EngineError
+from koed.testing import tiny
 
 
 @pytest.fixture(scope="module")

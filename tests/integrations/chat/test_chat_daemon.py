@@ -17,7 +17,7 @@ import zmq
 
 from koe.client import Client
 from koe.protocol import Chat
-from koed.bench.rig import Rig, Watch, rig
+from koed.testing.rig import Rig, Watch, rig
 from tests.daemon import hearing
 from tests.rigs import wait_for
 

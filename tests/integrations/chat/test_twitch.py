@@ -19,7 +19,7 @@ from koe.chat.irc import parse_message, parse_record, request_of
 from koe.chat.twitch import channel_of
 from koe.framing import WireError
 from koe.protocol import Chat, ChatDelete
-from koed.bench.rig import Rig, Watch, rig
+from koed.testing.rig import Rig, Watch, rig
 from tests.integrations.chat.irc_server import IrcServer, certificate, privmsg
 from tests.rigs import wait_for
 

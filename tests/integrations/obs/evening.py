@@ -19,8 +19,8 @@ from typing import Any
 
 from koe.client import Client, WireError
 from koe.protocol import Event
-from koed.bench.rig import Rig, Watch
 from koed.integrations.obs.link import ObsRefused
+from koed.testing.rig import Rig, Watch
 from tests.integrations.obs import earshot
 from tests.integrations.obs.earshot import PITCHES_HZ, Said
 from tests.rigs import RATE_HZ, Recorder, SoundServer, Stalls, wait_for

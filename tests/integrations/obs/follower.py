@@ -10,7 +10,7 @@ from typing import Any
 
 from koe.client import Client
 from koe.protocol import Event, UtteranceStarted
-from koed.bench.rig import Rig, Watch
+from koed.testing.rig import Rig, Watch
 from tests.rigs import wait_for
 
 PATIENCE_S = 40.0

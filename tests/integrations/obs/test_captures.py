@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from koe.protocol import DeviceBack, DeviceLost, Event, ObsDown, ObsHears, StateChanged, Trouble
-from koed.bench.rig import Rig, rig
 from koed.integrations.obs.captures import DETOUR, LOOK_S, Captures
 from koed.integrations.obs.link import Link, ObsRefused
+from koed.testing.rig import Rig, rig
 from tests.daemon.home import Home
 from tests.integrations.obs.follower import LOW, Follower
 from tests.rigs import PulseServer, SoundServer, sound_server, wait_for

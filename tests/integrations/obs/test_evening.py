@@ -28,7 +28,7 @@ from koe.protocol import (
     UtteranceQueued,
     UtteranceStarted,
 )
-from koed.bench.rig import rig
+from koed.testing.rig import rig
 from tests.integrations.obs import earshot
 from tests.integrations.obs.earshot import PITCHES_HZ, Ear, Said, Span
 from tests.integrations.obs.evening import (

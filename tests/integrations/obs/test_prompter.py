@@ -10,11 +10,11 @@ import pytest
 from test_captions import finished, hear, started, words
 
 from koe.protocol import UtteranceSkipped, VoiceChanged
-from koed.bench.rig import Rig, rig
 from koed.config.obs_looks import CaptionConfig, LookConfig
 from koed.integrations.obs.figures import Figures
 from koed.integrations.obs.link import Link
 from koed.integrations.obs.prompter import Board, colour_settings
+from koed.testing.rig import Rig, rig
 from tests.rigs import wait_for
 from tools.counterparts.obs import ObsStudio
 

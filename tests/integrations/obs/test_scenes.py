@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from koe.client import Refused
-from koed.bench.rig import Rig, rig
 from koed.cli import commands as cli
 from koed.integrations.obs.link import Link
 from koed.integrations.obs.session import Session
 from koed.integrations.obs.signals import OnAir, Signal
+from koed.testing.rig import Rig, rig
 from tests.daemon import hearing
 from tests.integrations.obs.follower import HIGH, LOW, Follower
 from tests.rigs import wait_for

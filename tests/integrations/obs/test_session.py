@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from koed.bench.rig import Rig, rig
+from koed.testing.rig import Rig, rig
 from tests.daemon.hearing import seconds, voices
 from tests.integrations.obs.follower import HIGH, LOW, Follower, talking
 from tests.rigs import wait_for

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from koed.bench.rig import Rig, Watch, rig
+from koed.testing.rig import Rig, Watch, rig
 from tests.koe.bridge.bouyomi import Bridge, bridge
 
 TONE: dict[str, Any] = {"char_ms": 25, "amplitude": 0.25}

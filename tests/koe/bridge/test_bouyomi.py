@@ -15,7 +15,7 @@ import pytest
 
 from koe.bridge.bouyomi import wire
 from koe.bridge.door import MOST, PATIENCE_S
-from koed.bench.rig import Rig, Sound, Watch
+from koed.testing.rig import Rig, Sound, Watch
 from tests.daemon.hearing import order, voices
 from tests.koe.bridge.bouyomi import LIMIT_S, TCP_CLIENTS, Bridge, bridge, drained
 from tests.rigs import wait_for

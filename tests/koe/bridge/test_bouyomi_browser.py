@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
-from koed.bench.rig import Rig, Watch
+from koed.testing.rig import Rig, Watch
 from tests.koe.bridge.bouyomi import LIMIT_S, Bridge, bridge
 from tests.rigs import wait_for
 from tools.counterparts.obs import free_port

@@ -11,7 +11,7 @@ import pytest
 from koe.bridge.bouyomi.guard import admit
 from koe.bridge.bouyomi.http import MAX_BODY_BYTES, MAX_HEAD_BYTES
 from koe.link import Refused
-from koed.bench.rig import Rig, Watch
+from koed.testing.rig import Rig, Watch
 from tests.koe.bridge.bouyomi import (
     LIMIT_S,
     PYTHON_HEADERS,

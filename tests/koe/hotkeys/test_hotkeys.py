@@ -18,7 +18,7 @@ import xcffib.xproto
 import yaml
 
 from koe.hotkeys.keynames import keysym
-from koed.bench.rig import Rig, Watch, rig
+from koed.testing.rig import Rig, Watch, rig
 from tests.daemon import hearing
 from tests.rigs import wait_for
 from tools.counterparts.xserver import XServer

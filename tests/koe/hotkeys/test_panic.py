@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from koed.bench.rig import rig
+from koed.testing.rig import rig
 from tests.rigs import SoundServer, wait_for
 
 VOICE = {"engine": "tone", "lang": "en", "settings": {"hz": 400, "char_ms": 40}}

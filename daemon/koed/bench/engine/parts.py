@@ -21,7 +21,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from koed.bench.engine import tiny
 from koed.bench.engine.naive import NaiveGenerator, NaiveT2S
 from koed.engine.gpt_sovits.checkpoints import s1_s2_keys, shared_keys
 from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
@@ -32,6 +31,7 @@ from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
 from koed.engine.gpt_sovits.model.sovits import NOISE_SCALE, SoundModel
 from koed.engine.gpt_sovits.model.speaker_encoder import Speaker
 from koed.engine.gpt_sovits.model.t2s import T2S, Dims
+from koed.testing import tiny
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ from typing import Any
 
 import torch
 
-from koed.bench.engine import tiny
 from koed.bench.engine.parts import buzz
 from koed.engine.base import Job, ProfileSpec
 from koed.engine.gpt_sovits.engine import GptSovitsEngine
 from koed.engine.gpt_sovits.store.hub import S2_V2
 from koed.errors import EngineError, KoedError
+from koed.testing import tiny
 
 REFERENCE_S, RATE_HZ = 3.2, 32_000
 SAID = "This is what was said when the reference was recorded."

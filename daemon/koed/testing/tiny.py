@@ -1,6 +1,6 @@
 """A tiny GPT-SoVITS that has never learned anything, in the layout of the official files.
 
-    python -m koed.bench.engine.tiny OUT
+    python -m koed.testing.tiny OUT
 
 makes s1 and s2 files of v1, v2 and v2Pro, and the HuBERT, BERT and speaker networks, about 15 MB in
 all, always the same for a seed. It babbles: sentences end by chance after some tenths of a second.
@@ -228,7 +228,7 @@ def save(path: Path, value: Mapping[str, Any], mark: str = "") -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Make the set in a folder and say what is in it."""
-    parser = argparse.ArgumentParser(prog="koed.bench.engine.tiny", description=__doc__)
+    parser = argparse.ArgumentParser(prog="koed.testing.tiny", description=__doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder; made if it is not there")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--end-gain", type=float, default=END_GAIN, help="higher = shorter lines")

@@ -1,8 +1,8 @@
-"""A daemon of one's own to measure: real process, real sockets, clocked null device.
+"""A daemon of one's own: real process, real sockets, clocked null device.
 
-What is measured is the sound at the sink: the daemon keeps what its device played, frame by frame,
+What is heard is the sound at the sink: the daemon keeps what its device played, frame by frame,
 and `Rig.sound` fetches it. A frame number becomes a time by the output's anchor (a frame and the
-monotonic time at which the device took it), so that nothing is measured at a socket.
+monotonic time at which the device took it), so that nothing is judged at a socket.
 """
 
 from __future__ import annotations
