@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hosting import Diary, job, started, theatre, voice
+from tests.engine.hosting import Diary, job, started, theatre, voice
 
 from koed.engine import wire
 from koed.engine.base import Job

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
-from hosting import is_alive, job, kill_if_alive, started, theatre, voice, wait_until_dead
+from tests.engine.hosting import is_alive, job, kill_if_alive, started, theatre, voice, wait_until_dead
 
 from koed.config.daemon import EngineConfig
 from koed.engine import wire
@@ -292,9 +292,9 @@ def test_garbage_on_the_socket_hurts_neither_side(tmp_path: Path) -> None:
 def test_a_worker_dies_with_the_stage(tmp_path: Path) -> None:
     script = f"""
         import sys, time
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        sys.path.insert(0, {str(Path(__file__).parents[3])!r})
         from pathlib import Path
-        from hosting import theatre, voice
+        from tests.engine.hosting import theatre, voice
         with theatre(Path({str(tmp_path)!r})) as stage:
             stage.start()
             stage.until_up()

@@ -26,7 +26,7 @@ from koed.engine.embedded.sound import Manner, Mark, Piece, Shape, chunks
 from koed.engine.loudness import integrated_lufs
 from koed.errors import EngineError
 
-PROFILES = sorted((Path(__file__).parents[2] / "profiles").glob("*.yaml"))
+PROFILES = sorted((Path(__file__).parents[3] / "profiles").glob("*.yaml"))
 SENTENCE = {
     "en": "Good evening and welcome to the stream, my friends.",
     "ja": "今日も配信に来てくれてありがとう。",

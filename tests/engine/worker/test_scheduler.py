@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from benching import Bench
+from tests.engine.worker.benching import Bench
 
 from koed.engine import wire
 from koed.engine.base import Job

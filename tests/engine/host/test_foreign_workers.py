@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from hosting import started, theatre, voice
+from tests.engine.hosting import started, theatre, voice
 
 from koed.engine import wire
 from koed.engine.host import workers

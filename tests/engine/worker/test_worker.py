@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from benching import SPEC, Bench
+from tests.engine.worker.benching import SPEC, Bench
 
 from koed.engine import wire
 from koed.engine.base import Job, ProfileSpec, Voice

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgpack
 import pytest
 import zmq
-from hosting import DEADLINE_S, Theatre, job, kill_if_alive, theatre, voice
+from tests.engine.hosting import DEADLINE_S, Theatre, job, kill_if_alive, theatre, voice
 
 from koed.auth import keys
 from koed.config.profile import RemoteEngine
