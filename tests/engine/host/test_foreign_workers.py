@@ -8,10 +8,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tests.engine.hosting import started, theatre, voice
 
 from koed.engine import wire
 from koed.engine.host import workers
+from tests.engine.hosting import started, theatre, voice
 
 STRANGER = """
 import sys, msgpack, zmq

@@ -14,11 +14,11 @@ from pathlib import Path
 import msgpack
 import pytest
 import zmq
-from tests.engine.hosting import DEADLINE_S, Theatre, job, kill_if_alive, theatre, voice
 
 from koed.auth import keys
 from koed.config.profile import RemoteEngine
 from koed.engine import wire
+from tests.engine.hosting import DEADLINE_S, Theatre, job, kill_if_alive, theatre, voice
 
 WORKER = [sys.executable, "-m", "koed.engine.worker.main", "--engine", "tone"]
 

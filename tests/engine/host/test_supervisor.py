@@ -15,13 +15,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
-from tests.engine.hosting import is_alive, job, kill_if_alive, started, theatre, voice, wait_until_dead
 
 from koed.config.daemon import EngineConfig
 from koed.engine import wire
 from koed.engine.host.supervisor import RETRY_S
 from koed.engine.host.worker_state import ANSWER_S, WorkerState, verdict
 from koed.engine.wire import Beat
+from tests.engine.hosting import (
+    is_alive,
+    job,
+    kill_if_alive,
+    started,
+    theatre,
+    voice,
+    wait_until_dead,
+)
 
 LONG = "a line that goes on " * 10
 """Ten seconds of the tone voice."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.engine.hosting import Diary, job, started, theatre, voice
 
 from koed.engine import wire
 from koed.engine.base import Job
 from koed.engine.host.listener import tell_of_job
 from koed.engine.host.worker_state import WorkerState
+from tests.engine.hosting import Diary, job, started, theatre, voice
 
 LONG = "a line that goes on " * 10
 """Ten seconds of the tone voice."""

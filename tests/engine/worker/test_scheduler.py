@@ -6,7 +6,6 @@ import random
 from typing import Any
 
 import pytest
-from tests.engine.worker.benching import Bench
 
 from koed.engine import wire
 from koed.engine.base import Job
@@ -14,6 +13,7 @@ from koed.engine.worker.scheduler import (
     KEPT_STREAMS,
     Step,
 )
+from tests.engine.worker.benching import Bench
 
 
 @pytest.fixture

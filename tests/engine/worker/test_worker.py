@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.engine.worker.benching import SPEC, Bench
 
 from koed.engine import wire
 from koed.engine.base import Job, ProfileSpec, Voice
@@ -20,6 +19,7 @@ from koed.engine.worker.scheduler import (
     WorkerEnds,
 )
 from koed.engine.worker.voice_cache import VoiceCache
+from tests.engine.worker.benching import SPEC, Bench
 
 
 @pytest.fixture
