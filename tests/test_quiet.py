@@ -18,8 +18,8 @@ from koe.client import Client
 from koe.link import NoDaemon
 from koed.cli import commands as cli
 from koed.engine import quiet
-from tests.daemon.conftest import LOW
-from tests.rigs import wait_for
+from tests.rigs.daemon import LOW
+from tests.rigs.waiting import wait_for
 
 KOED = [sys.executable, "-m", "koed.cli"]
 KOE = [sys.executable, "-m", "koe.cli"]

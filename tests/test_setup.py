@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs import free_port, wait_for
+from tests.rigs.waiting import free_port, wait_for
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOOLS = "bash cat dirname env flock grep ln mkdir rm sed sha256sum sort tail touch"

@@ -1,4 +1,4 @@
-"""The fixtures of `tests.rigs` for the tests in this folder, and outputs that come and go."""
+"""The fixtures of `tests.rigs.sound` for the tests in this folder, and outputs that come and go."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from koe.protocol import Trouble
 from koed.audio.output import Output
 from koed.config.daemon import AudioConfig, OutputConfig
-from tests.rigs import Stalls, ToneSource, pulse, sound, wait_for  # noqa: F401
+from tests.rigs.sound import ToneSource, pulse, sound  # noqa: F401
+from tests.rigs.waiting import Stalls, wait_for
 
 OURS_HZ, STREET_HZ, MUSIC_HZ = 440.0, 1500.0, 2500.0
 LEAK_S = 0.5

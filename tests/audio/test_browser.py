@@ -12,7 +12,8 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from tests.audio.conftest import OURS_HZ, STREET_HZ, Stage
-from tests.rigs import SoundServer, wait_for
+from tests.rigs.sound import SoundServer
+from tests.rigs.waiting import wait_for
 
 PAGE = b"""<!doctype html><script>
 const heard = {};  // for so many milliseconds of each tone

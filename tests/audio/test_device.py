@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from koed.audio.device import PulseDevice
 from koed.errors import DeviceError
-from tests.rigs import RATE_HZ, SoundServer, ToneSource, wait_for
+from tests.rigs.sound import RATE_HZ, SoundServer, ToneSource
+from tests.rigs.waiting import wait_for
 
 FRAMES = 480
 

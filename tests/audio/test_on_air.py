@@ -15,7 +15,8 @@ from koed.audio.recorders import Recorders
 from koed.audio.sound_server import SoundServer as SoundServerConnection
 from koed.audio.virtual_mic import Devices
 from tests.audio.conftest import MUSIC_HZ, OURS_HZ, STREET_HZ, Stage
-from tests.rigs import RATE_HZ, Recorder, SoundServer, wait_for
+from tests.rigs.sound import RATE_HZ, Recorder, SoundServer
+from tests.rigs.waiting import wait_for
 
 LOUD = 0.02
 WINDOW = 960

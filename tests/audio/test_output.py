@@ -13,7 +13,8 @@ import pytest
 
 from koed.audio.output import Output, OutputSignal
 from koed.config.daemon import AudioConfig, OutputConfig
-from tests.rigs import SoundServer, Stalls, ToneSource, wait_for
+from tests.rigs.sound import SoundServer, ToneSource
+from tests.rigs.waiting import Stalls, wait_for
 
 LEAK_S = 0.06
 """PulseAudio itself moves what it has buffered before anybody can know."""

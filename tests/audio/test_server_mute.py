@@ -11,7 +11,8 @@ from koed.audio.device import PulseDevice
 from koed.audio.server_mute import SHUT_S, ServerMute
 from koed.audio.sound_server import SoundServer as Connection
 from koed.audio.virtual_mic import VirtualMicrophone
-from tests.rigs import RATE_HZ, Recorder, SoundServer, ToneSource, wait_for
+from tests.rigs.sound import RATE_HZ, Recorder, SoundServer, ToneSource
+from tests.rigs.waiting import wait_for
 
 LONG_S = 1.0
 """So long it stays shut here: a program has to be started to see it."""

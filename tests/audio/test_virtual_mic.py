@@ -13,8 +13,8 @@ from koed.audio.defaults import DefaultDevices
 from koed.audio.sound_server import SoundServer, client_name
 from koed.audio.virtual_mic import VirtualMicrophone, leftovers, plain
 from koed.errors import DeviceError
-from tests.rigs import SoundServer as Rig
-from tests.rigs import wait_for
+from tests.rigs.sound import SoundServer as Rig
+from tests.rigs.waiting import wait_for
 
 HOSTILE = 'Bob\'s "voice" \\ 声\n; sink_name=evil'
 

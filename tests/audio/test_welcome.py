@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from tests.daemon.conftest import tone
-from tests.rigs import RATE_HZ, Recorder, sound_server, wait_for
+from tests.rigs.daemon import tone
+from tests.rigs.sound import RATE_HZ, Recorder, sound_server
+from tests.rigs.waiting import wait_for
 
 
 def test_a_start_in_a_terminal_is_heard_by_her_alone(tmp_path: Path) -> None:

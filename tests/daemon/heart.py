@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from koed.testing.rig import Rig, Watch, rig
-from tests.daemon import hearing, witness
-from tests.rigs import wait_for
+from tests.rigs import hearing, witness
+from tests.rigs.waiting import wait_for
 
 DEADLINE_S = 40.0
 """What has not happened by then does not happen: every line here is over in some seconds, and a

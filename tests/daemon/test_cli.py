@@ -18,9 +18,9 @@ import yaml
 
 from koed.config import daemon as config
 from koed.testing.rig import Rig, Sound, Watch
-from tests.daemon import hearing
-from tests.daemon.conftest import LOW
-from tests.rigs import wait_for
+from tests.rigs import hearing
+from tests.rigs.daemon import LOW
+from tests.rigs.waiting import wait_for
 
 KOE = [sys.executable, "-m", "koe.cli"]
 KOED = [sys.executable, "-m", "koed.cli"]

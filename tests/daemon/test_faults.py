@@ -11,10 +11,11 @@ import pytest
 
 from koe.link import Refused
 from koed.testing.rig import Rig, Sound, Watch, rig
-from tests.daemon import hearing, witness
-from tests.daemon.conftest import tone
-from tests.daemon.witness import outcome, say
-from tests.rigs import Recorder, SoundServer, Stalls, sound_server, wait_for
+from tests.rigs import hearing, witness
+from tests.rigs.daemon import tone
+from tests.rigs.sound import Recorder, SoundServer, sound_server
+from tests.rigs.waiting import Stalls, wait_for
+from tests.rigs.witness import outcome, say
 
 LONG = "the unmistakable responsibilities of everybody are heard whatever happens"
 LONGER = f"{LONG} {LONG} {LONG}"

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import hearing
-from tests.daemon.conftest import tone
 from tests.daemon.heart import CHAR_S, DEADLINE_S, FRESH_HZ, SLACK_S, Air, Lender, words_heard
-from tests.rigs import wait_for
+from tests.rigs import hearing
+from tests.rigs.daemon import tone
+from tests.rigs.waiting import wait_for
 
 LONG = "this line is heard for a while as others fail"
 BOOM = "unmistakablyboom"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import witness
-from tests.daemon.conftest import tone
 from tests.daemon.heart import CHAR_S, ENDLESS, FRESH_HZ, SLACK_S, Air, Lender
+from tests.rigs import witness
+from tests.rigs.daemon import tone
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import witness
-from tests.daemon.conftest import tone
 from tests.daemon.heart import CHAR_S, FRESH_HZ, LINE, SLACK_S, Air, Lender, words_heard
+from tests.rigs import witness
+from tests.rigs.daemon import tone
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from koed.testing.rig import rig
-from tests.daemon import witness
-from tests.daemon.conftest import tone
 from tests.daemon.heart import words_heard
-from tests.daemon.witness import outcome, say
+from tests.rigs import witness
+from tests.rigs.daemon import tone
+from tests.rigs.witness import outcome, say
 
 pytestmark = pytest.mark.slow
 

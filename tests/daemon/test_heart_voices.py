@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.conftest import tone
 from tests.daemon.heart import (
     CHAR_S,
     ENDLESS,
@@ -19,6 +18,7 @@ from tests.daemon.heart import (
     Lender,
     words_heard,
 )
+from tests.rigs.daemon import tone
 
 pytestmark = pytest.mark.slow
 

@@ -19,10 +19,11 @@ import yaml
 
 from koed.auth import keys
 from koed.testing.rig import Rig, Watch, rig
-from tests.daemon import hearing, witness
-from tests.daemon.conftest import tone
-from tests.daemon.witness import outcome, say
-from tests.rigs import free_port, sound_server, wait_for
+from tests.rigs import hearing, witness
+from tests.rigs.daemon import tone
+from tests.rigs.sound import sound_server
+from tests.rigs.waiting import free_port, wait_for
+from tests.rigs.witness import outcome, say
 
 LONG = "a line that is long enough for something to happen in the middle of it"
 ENDLESS = " ".join([LONG] * 40)

@@ -8,7 +8,7 @@ import pytest
 
 from koe.client import Refused
 from koed.testing.rig import Rig, Watch
-from tests.rigs import wait_for
+from tests.rigs.waiting import wait_for
 
 
 @pytest.fixture

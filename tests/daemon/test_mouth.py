@@ -6,8 +6,8 @@ import statistics
 from typing import Any
 
 from koed.testing.rig import PATIENCE_S, Rig
-from tests.daemon import hearing
-from tests.rigs import wait_for
+from tests.rigs import hearing
+from tests.rigs.waiting import wait_for
 
 
 def test_a_mouth_follows_what_is_heard(daemon: Rig) -> None:

@@ -13,9 +13,9 @@ import yaml
 from koed.playback import handover
 from koed.testing import tiny
 from koed.testing.rig import Rig, Watch, rig
-from tests.daemon import witness
-from tests.daemon.conftest import tone
-from tests.daemon.witness import say
+from tests.rigs import witness
+from tests.rigs.daemon import tone
+from tests.rigs.witness import say
 from tools.memory import SAID, V2, reference
 
 PATCH = Path(__file__).parent / "patched"

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from koed.testing.rig import Rig, Watch, rig
-from tests.daemon import hearing
-from tests.daemon.conftest import HIGH, LOW
-from tests.rigs import free_port, wait_for
+from tests.rigs import hearing
+from tests.rigs.daemon import HIGH, LOW
+from tests.rigs.waiting import free_port, wait_for
 
 ENDLESS = " ".join(["a line that goes on for as long as others sound over it"] * 50)
 CHAR_S = LOW["settings"]["char_ms"] / 1000

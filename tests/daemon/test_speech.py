@@ -13,8 +13,8 @@ import pytest
 from koe.client import Client
 from koe.link import Refused
 from koed.testing.rig import Rig, Sound, Watch
-from tests.daemon import hearing
-from tests.rigs import wait_for
+from tests.rigs import hearing
+from tests.rigs.waiting import wait_for
 
 LONG = "this line is long enough to be cut or changed in the middle of it"
 ENDLESS = " ".join([LONG] * 40)

@@ -17,8 +17,8 @@ import yaml
 
 from koed.auth import keys
 from koed.testing.rig import rig
-from tests.daemon.conftest import LOW
-from tests.rigs import free_port, wait_for
+from tests.rigs.daemon import LOW
+from tests.rigs.waiting import free_port, wait_for
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "another-machine.md").read_text()
 RECIPE = PAGE[PAGE.index("Two-PC streaming") :]

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from koed.testing.rig import Rig, rig
-from tests.daemon import witness
-from tests.daemon.conftest import tone
-from tests.daemon.home import Home
-from tests.rigs import SoundServer, sound_server, wait_for
+from tests.rigs import witness
+from tests.rigs.daemon import tone
+from tests.rigs.home import Home
+from tests.rigs.sound import SoundServer, sound_server
+from tests.rigs.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

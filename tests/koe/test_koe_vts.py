@@ -21,10 +21,10 @@ from koe.bridge.vts.token import Tokens
 from koe.link import Refused
 from koe.protocol import Mouth
 from koed.testing.rig import Rig, rig
-from tests import rigs
+from tests.rigs import waiting
 from tools.counterparts.vts import Studio
 
-wait_for = functools.partial(rigs.wait_for, timeout_s=40.0)
+wait_for = functools.partial(waiting.wait_for, timeout_s=40.0)
 
 TONE = {"engine": "tone", "lang": "en", "settings": {"hz": 400, "char_ms": 30, "amplitude": 0.25}}
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from koed.testing.rig import Rig
-from tests.daemon import hearing
-from tests.daemon.conftest import tone
-from tests.daemon.home import Home
-from tests.daemon.witness import say
-from tests.rigs import wait_for
+from tests.rigs import hearing
+from tests.rigs.daemon import tone
+from tests.rigs.home import Home
+from tests.rigs.waiting import wait_for
+from tests.rigs.witness import say
 
 PROFILES = {
     "low": tone(400, char_ms=20),

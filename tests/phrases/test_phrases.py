@@ -15,8 +15,8 @@ import yaml
 
 from koe.link import Refused
 from koed.testing.rig import Rig, Watch, rig
-from tests.daemon import hearing
-from tests.rigs import wait_for
+from tests.rigs import hearing
+from tests.rigs.waiting import wait_for
 
 CHAR_S = 0.025
 SLOW_MS = 300

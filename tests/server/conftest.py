@@ -1,4 +1,4 @@
-"""The daemon that `tests/daemon` shares, too."""
+"""A real daemon for each test module."""
 
-from tests.daemon.conftest import daemon as daemon
-from tests.daemon.conftest import watch as watch
+from tests.rigs.daemon import daemon as daemon
+from tests.rigs.daemon import watch as watch

@@ -18,8 +18,8 @@ import zmq
 from koe.client import Client
 from koe.link import NoDaemon
 from koed.testing.rig import Rig, rig
-from tests.daemon.conftest import LOW
-from tests.rigs import free_port
+from tests.rigs.daemon import LOW
+from tests.rigs.waiting import free_port
 
 KOED = [sys.executable, "-m", "koed.cli"]
 

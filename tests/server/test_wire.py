@@ -20,8 +20,8 @@ import zmq
 
 from koe.client import Client
 from koed.testing.rig import PATIENCE_S, Rig, Watch
-from tests.daemon import hearing
-from tests.daemon.conftest import LOW
+from tests.rigs import hearing
+from tests.rigs.daemon import LOW
 
 TIMEOUT_MS = 40_000
 HZ = {"low": 400.0, "high": 1000.0}

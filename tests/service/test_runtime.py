@@ -14,7 +14,7 @@ import pytest
 from koe.protocol import Event, StateChanged, event_from_map
 from koed.events import Bus
 from koed.service.runtime import Bell, Signals
-from tests.rigs import wait_for
+from tests.rigs.waiting import wait_for
 
 TELL = """
 import sys

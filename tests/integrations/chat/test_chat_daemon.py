@@ -18,8 +18,8 @@ import zmq
 from koe.client import Client
 from koe.protocol import Chat
 from koed.testing.rig import Rig, Watch, rig
-from tests.daemon import hearing
-from tests.rigs import wait_for
+from tests.rigs import hearing
+from tests.rigs.waiting import wait_for
 
 KOE = [sys.executable, "-m", "koe.cli"]
 TONE = {"engine": "tone", "lang": "en", "settings": {"hz": 400, "char_ms": 25, "amplitude": 0.25}}

@@ -21,7 +21,7 @@ from koe.framing import WireError
 from koe.protocol import Chat, ChatDelete
 from koed.testing.rig import Rig, Watch, rig
 from tests.integrations.chat.irc_server import IrcServer, certificate, privmsg
-from tests.rigs import wait_for
+from tests.rigs.waiting import wait_for
 
 CAPTURES = (Path(__file__).parent / "captures.irc").read_text().splitlines()
 TONE = {"engine": "tone", "lang": "en", "settings": {"hz": 400, "char_ms": 30, "amplitude": 0.25}}

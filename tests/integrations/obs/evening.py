@@ -23,7 +23,8 @@ from koed.integrations.obs.link import ObsRefused
 from koed.testing.rig import Rig, Watch
 from tests.integrations.obs import earshot
 from tests.integrations.obs.earshot import PITCHES_HZ, Said
-from tests.rigs import RATE_HZ, Recorder, SoundServer, Stalls, wait_for
+from tests.rigs.sound import RATE_HZ, Recorder, SoundServer
+from tests.rigs.waiting import Stalls, wait_for
 from tools import evidence
 from tools.counterparts.obs import ObsStudio
 

@@ -11,7 +11,7 @@ from typing import Any
 from koe.client import Client
 from koe.protocol import Event, UtteranceStarted
 from koed.testing.rig import Rig, Watch
-from tests.rigs import wait_for
+from tests.rigs.waiting import wait_for
 
 PATIENCE_S = 40.0
 AHEAD = 100

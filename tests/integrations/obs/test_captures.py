@@ -13,9 +13,10 @@ from koe.protocol import DeviceBack, DeviceLost, Event, ObsDown, ObsHears, State
 from koed.integrations.obs.captures import DETOUR, LOOK_S, Captures
 from koed.integrations.obs.link import Link, ObsRefused
 from koed.testing.rig import Rig, rig
-from tests.daemon.home import Home
 from tests.integrations.obs.follower import LOW, Follower
-from tests.rigs import PulseServer, SoundServer, sound_server, wait_for
+from tests.rigs.home import Home
+from tests.rigs.sound import PulseServer, SoundServer, sound_server
+from tests.rigs.waiting import wait_for
 from tools.counterparts.obs import ObsStudio
 
 READY = StateChanged(state="ready")

@@ -40,7 +40,7 @@ from tests.integrations.obs.evening import (
     Koed,
     Studio,
 )
-from tests.rigs import sound_server
+from tests.rigs.sound import sound_server
 from tools import evidence
 from tools.counterparts.obs import ObsStudio
 from tools.evidence import RATE_HZ, Sound

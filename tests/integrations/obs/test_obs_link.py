@@ -14,7 +14,7 @@ import pytest
 from koed.errors import KoedError
 from koed.integrations.obs.link import EVENTS, METERS, Link, ObsRefused
 from koed.integrations.obs.password import from_obs
-from tests.rigs import wait_for
+from tests.rigs.waiting import wait_for
 from tools.counterparts.obs import ObsStudio, free_port
 
 PATIENCE_S = 40.0

@@ -15,7 +15,7 @@ from koed.integrations.obs.figures import Figures
 from koed.integrations.obs.link import Link
 from koed.integrations.obs.prompter import Board, colour_settings
 from koed.testing.rig import Rig, rig
-from tests.rigs import wait_for
+from tests.rigs.waiting import wait_for
 from tools.counterparts.obs import ObsStudio
 
 CAPTION, HEAD, SLOW_HEAD = "koed caption", "low's head", "high's head"

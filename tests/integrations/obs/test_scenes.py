@@ -16,9 +16,9 @@ from koed.integrations.obs.link import Link
 from koed.integrations.obs.session import Session
 from koed.integrations.obs.signals import OnAir, Signal
 from koed.testing.rig import Rig, rig
-from tests.daemon import hearing
 from tests.integrations.obs.follower import HIGH, LOW, Follower
-from tests.rigs import wait_for
+from tests.rigs import hearing
+from tests.rigs.waiting import wait_for
 from tools.counterparts.obs import ObsStudio
 
 RULES = {

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from koed.testing.rig import Rig, rig
-from tests.daemon.hearing import seconds, voices
 from tests.integrations.obs.follower import HIGH, LOW, Follower, talking
-from tests.rigs import wait_for
+from tests.rigs.hearing import seconds, voices
+from tests.rigs.waiting import wait_for
 from tools.counterparts.obs import ObsStudio
 
 pytestmark = pytest.mark.slow

@@ -16,9 +16,9 @@ import pytest
 from koe.bridge.bouyomi import wire
 from koe.bridge.door import MOST, PATIENCE_S
 from koed.testing.rig import Rig, Sound, Watch
-from tests.daemon.hearing import order, voices
 from tests.koe.bridge.bouyomi import LIMIT_S, TCP_CLIENTS, Bridge, bridge, drained
-from tests.rigs import wait_for
+from tests.rigs.hearing import order, voices
+from tests.rigs.waiting import wait_for
 
 PAUSE, RESUME, SKIP, CLEAR = b"\x10\0", b"\x20\0", b"\x30\0", b"\x40\0"
 GET_PAUSE, GET_NOW_PLAYING, GET_TASK_COUNT = b"\x10\1", b"\x20\1", b"\x30\1"

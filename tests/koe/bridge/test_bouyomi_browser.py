@@ -20,7 +20,7 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from koed.testing.rig import Rig, Watch
 from tests.koe.bridge.bouyomi import LIMIT_S, Bridge, bridge
-from tests.rigs import wait_for
+from tests.rigs.waiting import wait_for
 from tools.counterparts.obs import free_port
 
 HOSTILE = Path(__file__).with_name("hostile.html").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.rigs import pulse as pulse
+from tests.rigs.sound import pulse as pulse
 from tools.counterparts.xserver import XServer
 
 

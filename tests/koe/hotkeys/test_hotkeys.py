@@ -19,8 +19,8 @@ import yaml
 
 from koe.hotkeys.keynames import keysym
 from koed.testing.rig import Rig, Watch, rig
-from tests.daemon import hearing
-from tests.rigs import wait_for
+from tests.rigs import hearing
+from tests.rigs.waiting import wait_for
 from tools.counterparts.xserver import XServer
 
 LONG = " ".join(["a line that goes on for quite a while unless somebody ends it"] * 12)

@@ -17,7 +17,7 @@ import yaml
 from koe.hotkeys.bindings import Action, Binding, combo
 from koe.hotkeys.keynames import keysym
 from koe.hotkeys.x11 import Keyboard, Unusable
-from tests.rigs import wait_for
+from tests.rigs.waiting import wait_for
 from tools.counterparts.xserver import XServer
 
 PATIENCE_S = 40.0

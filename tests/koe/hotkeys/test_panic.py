@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from koed.testing.rig import rig
-from tests.rigs import SoundServer, wait_for
+from tests.rigs.sound import SoundServer
+from tests.rigs.waiting import wait_for
 
 VOICE = {"engine": "tone", "lang": "en", "settings": {"hz": 400, "char_ms": 40}}
 LONG = " ".join(["a line that goes on for quite a while unless it is ended"] * 12)

@@ -7,7 +7,7 @@ import signal
 from typing import Any
 
 from koed.testing.rig import Rig, Watch
-from tests.rigs import wait_for
+from tests.rigs.waiting import wait_for
 
 ENDS = {
     "utterance.finished": "finished",

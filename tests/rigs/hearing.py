@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.testing.rig import Rig, Sound
-from tests.rigs import wait_for
+from tests.rigs.waiting import wait_for
 
 WINDOW_S = 0.01
 FADED_S = 0.03
