@@ -491,6 +491,19 @@ def test_nothing_happens_at_import() -> None:
     assert not done.stderr.strip(), done.stderr
 
 
+NO_MIRROR = {"daemon", "daemon/patched", "parity", "rigs"}
+"""Folders of tests that belong to no one folder: a whole daemon, the official model beside ours,
+and what tests share."""
+
+
+def test_tests_mirror_the_folders() -> None:
+    tests = REPOSITORY / "tests"
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("*.py")} - {Path()}
+    homes = [REPOSITORY / "daemon/koed", REPOSITORY / "clients", REPOSITORY / "tools"]
+    strays = [f for f in map(str, folders) if not any((home / f).is_dir() for home in homes)]
+    assert set(strays) <= NO_MIRROR
+
+
 def test_names_of_test_files_differ() -> None:
     """pytest takes two files of one name in different folders for the same module."""
     names = [path.name for path in (REPOSITORY / "tests").rglob("test_*.py")]
