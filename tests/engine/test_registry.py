@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from koed.bench.rig import rig
 from koed.config import engines
 from koed.engine import registry
 from koed.errors import EngineError
-from tests.daemon import hearing
+from koed.testing.rig import rig
+from tests.rigs import hearing
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "engines.md"
 LONGEST_EXAMPLE = 80
