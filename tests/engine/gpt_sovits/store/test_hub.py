@@ -22,8 +22,8 @@ from koed.engine.gpt_sovits.store import hub
 from koed.engine.gpt_sovits.store.store import Store
 from koed.errors import EngineError
 from koed.testing import tiny
-from tests.engine.gpt_sovits import fake_hub
-from tests.engine.gpt_sovits.fake_hub import Hub
+from tests.engine.gpt_sovits.store import fake_hub
+from tests.engine.gpt_sovits.store.fake_hub import Hub
 
 
 @pytest.fixture(scope="module")

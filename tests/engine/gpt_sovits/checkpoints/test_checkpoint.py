@@ -40,8 +40,16 @@ from koed.engine.gpt_sovits.model.t2s import T2S
 from koed.engine.gpt_sovits.store import hub
 from koed.errors import EngineError
 from koed.testing import tiny
-from tests.engine.gpt_sovits import forge
-from tests.engine.gpt_sovits.forge import call, group, mapping, number, program, tensor, text
+from tests.engine.gpt_sovits.checkpoints import forge
+from tests.engine.gpt_sovits.checkpoints.forge import (
+    call,
+    group,
+    mapping,
+    number,
+    program,
+    tensor,
+    text,
+)
 
 FOUR = np.arange(4, dtype="<f4").tobytes()
 

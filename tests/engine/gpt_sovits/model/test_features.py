@@ -24,7 +24,7 @@ from koed.testing import tiny
 from tests.parity import features as recorded
 from tests.parity.case import Case
 
-DATA = Path(__file__).parents[2] / "parity" / "data"
+DATA = Path(__file__).parents[3] / "parity" / "data"
 
 TINY_HUBERT: dict[str, Any] = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48,

@@ -25,7 +25,7 @@ from koed.errors import EngineError
 from tests.parity import sovits, stream, weights
 from tests.parity.case import Case, fixtures, snr_db
 
-DATA = Path(__file__).parents[2] / "parity" / "data"
+DATA = Path(__file__).parents[3] / "parity" / "data"
 CASES = [*sovits.cases(DATA), *stream.cases(DATA)]
 
 SMALL = Dims(

@@ -26,7 +26,7 @@ from tests.parity import ar, sampling
 from tests.parity.case import Case
 from tests.parity.weights import fill
 
-DATA = Path(__file__).parents[2] / "parity" / "data"
+DATA = Path(__file__).parents[3] / "parity" / "data"
 CPU = torch.device("cpu")
 CODES = 1025
 
