@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import subprocess
-import sys
 import termios
-import time
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from koed.testing.rig import Rig, rig
+from koed.testing.rig import Rig, launch, rig
 
 
 def take_terminal() -> None:
@@ -57,22 +54,13 @@ class Home:
 
     def start(self, terminal: int | None = None) -> Rig:
         """The next one; its log is its own. ``terminal``: which it ends with."""
-        folder = self.daemon.folder
         self.daemon.client.close()
-        with (folder / "log").open("wb") as log:
-            own = subprocess.DEVNULL if terminal is None else terminal
-            out: Any = log if terminal is None else terminal
-            process = subprocess.Popen(
-                [sys.executable, "-m", "koed.cli", "run", "--config", str(folder / "koed.yaml")],
-                env=os.environ | {
-                    "KOED_RUNTIME_DIR": str(folder / "run"),
-                    "XDG_STATE_HOME": str(folder / "state"),
-                } | self._environ,
-                stdin=own, stdout=out, stderr=out, start_new_session=terminal is not None,
-                preexec_fn=None if terminal is None else take_terminal,
-            )  # fmt: skip
-        self._made.append(process)
-        self.daemon = Rig(folder, process, time.monotonic())
+        own: dict[str, Any] = {}
+        if terminal is not None:
+            own = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+            own |= {"start_new_session": True, "preexec_fn": take_terminal}
+        self.daemon = launch(self.daemon.folder, self._environ, **own)
+        self._made.append(self.daemon.process)
         self.daemon.wait_ready()
         return self.daemon
 

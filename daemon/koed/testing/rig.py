@@ -198,6 +198,18 @@ class Rig:
             self.process.wait()
 
 
+def launch(folder: Path, environ: dict[str, str] | None = None, **more: Any) -> Rig:
+    """A daemon in a folder that has its ``koed.yaml``. ``more`` is for `subprocess.Popen`, which
+    else has the daemon write into the folder's log, from its beginning."""
+    command = [sys.executable, "-m", "koed.cli", "run", "--config", str(folder / "koed.yaml")]
+    home = {"KOED_RUNTIME_DIR": str(folder / "run"), "XDG_STATE_HOME": str(folder / "state")}
+    with (folder / "log").open("wb") as log:
+        started_at = time.monotonic()
+        own: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log} | more
+        process = subprocess.Popen(command, env=os.environ | home | (environ or {}), **own)
+    return Rig(folder, process, started_at)
+
+
 @contextlib.contextmanager
 def rig(
     config: dict[str, Any] | None = None,
@@ -221,25 +233,7 @@ def rig(
         for key, value in (config or {}).items():
             settings[key] = settings.get(key, {}) | value if isinstance(value, dict) else value
         (folder / "koed.yaml").write_text(yaml.safe_dump(settings))
-        with (folder / "log").open("wb") as log:
-            started_at = time.monotonic()
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "koed.cli",
-                    "run",
-                    "--config",
-                    str(folder / "koed.yaml"),
-                ],
-                env=os.environ
-                | {"KOED_RUNTIME_DIR": str(folder / "run"), "XDG_STATE_HOME": str(folder / "state")}
-                | (environ or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        running = Rig(folder, process, started_at)
+        running = launch(folder, environ)
         try:
             yield running
         finally:
