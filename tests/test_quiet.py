@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from koe.client import Client
-from koe.link import NoDaemon
+from koe.transport.connection import NoDaemon
 from koed.cli import commands as cli
 from koed.engine import quiet
 from tests.rigs.daemon import LOW

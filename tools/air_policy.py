@@ -11,8 +11,8 @@ from pathlib import Path
 from koe.chat.pipeline import Pipeline
 from koe.chat.record import to_map
 from koe.client import Client
-from koe.framing import WireError
 from koe.protocol import Chat
+from koe.wire.framing import WireError
 from koed.config.chat import ChatConfig, RaidConfig, RateConfig, RepeatsConfig
 from koed.config.daemon import TextConfig
 from koed.errors import KoedError

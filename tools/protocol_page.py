@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from koe.events import EVENTS, Event
-from koe.requests import REQUESTS, Request
+from koe.wire.events import EVENTS, Event
+from koe.wire.requests import REQUESTS, Request
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
 COMMON = {

@@ -21,11 +21,11 @@ import zmq
 import zmq.asyncio
 
 from koe import protocol
-from koe.address import find
-from koe.aio_sockets import AsyncEvents, WaitingLink
-from koe.link import NoDaemon, Refused, encode_text, prepare, require, silence
 from koe.protocol import Event, ModeName, Priority, Request, When, WireError
-from koe.results import (
+from koe.transport.address import find
+from koe.transport.connection import NoDaemon, Refused, encode_text, prepare, require, silence
+from koe.transport.nonblocking import AsyncEvents, WaitingLink
+from koe.wire.results import (
     ChatResult,
     Page,
     PhraseInfo,

@@ -23,9 +23,18 @@ from typing import Any, Self
 import zmq
 
 from koe import protocol
-from koe.link import NoDaemon, Refused, encode_text, milliseconds, prepare, require, silence
 from koe.protocol import Event, ModeName, Priority, Request, When, WireError
-from koe.results import (
+from koe.transport.blocking import BlockingLink, Caller, Events
+from koe.transport.connection import (
+    NoDaemon,
+    Refused,
+    encode_text,
+    milliseconds,
+    prepare,
+    require,
+    silence,
+)
+from koe.wire.results import (
     ChatResult,
     Page,
     PhraseInfo,
@@ -38,7 +47,6 @@ from koe.results import (
     count,
     ends,
 )  # fmt: skip
-from koe.sockets import BlockingLink, Caller, Events
 
 __all__ = ["Client", "Events", "Line", "NoDaemon", "Pending", "Refused", "WireError"]
 

@@ -6,7 +6,7 @@ import os
 import wave
 from collections.abc import Sequence
 
-from koe.results import Page, Recording
+from koe.wire.results import Page, Recording
 
 
 def write_wav(path: str | os.PathLike[str], pages: Sequence[Page]) -> Recording:

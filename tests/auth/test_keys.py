@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import zmq
 
-from koe.address import read_keys
+from koe.transport.address import read_keys
 from koed.auth import keys
 from koed.auth.zap import ZapHandler
 from koed.errors import KoedError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from koe.link import Refused
+from koe.transport.connection import Refused
 from koed.testing.rig import Rig, Sound, Watch, rig
 from tests.rigs import hearing, witness
 from tests.rigs.daemon import tone

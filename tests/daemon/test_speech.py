@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from koe.client import Client
-from koe.link import Refused
+from koe.transport.connection import Refused
 from koed.testing.rig import Rig, Sound, Watch
 from tests.rigs import hearing
 from tests.rigs.waiting import wait_for

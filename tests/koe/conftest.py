@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_daemon import FakeDaemon
 
 from koe.client import Client
+from tests.koe.fake_daemon import FakeDaemon
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_daemon import FakeDaemon
 
 from koe import protocol
+from tests.koe.fake_daemon import FakeDaemon
 
 EXAMPLES = Path(__file__).parents[2] / "clients" / "examples"
 

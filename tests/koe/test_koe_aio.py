@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_daemon import PCM, FakeDaemon
 
 from koe import protocol
 from koe.aio import AsyncClient, NoDaemon, Refused
 from koe.protocol import StateChanged, UtteranceFinished, UtteranceStarted, WireError
+from tests.koe.fake_daemon import PCM, FakeDaemon
 
 STARTED = UtteranceStarted(utterance=7, text="a", voice="hana", output="main", heard_t=1.0)
 

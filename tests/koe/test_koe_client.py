@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import zmq
-from fake_daemon import PCM, RATE_HZ, FakeDaemon, until
 
 from koe import protocol
 from koe.client import Client, NoDaemon, Refused
 from koe.protocol import StateChanged, UtteranceFinished, UtteranceStarted, WireError
+from tests.koe.fake_daemon import PCM, RATE_HZ, FakeDaemon, until
 
 STARTED = UtteranceStarted(utterance=7, text="a", voice="hana", output="main", heard_t=1.0)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from koe.link import Refused
+from koe.transport.connection import Refused
 from koed.testing.rig import Rig, Watch, rig
 from tests.rigs import hearing
 from tests.rigs.waiting import wait_for

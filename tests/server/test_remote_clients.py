@@ -16,7 +16,7 @@ import yaml
 import zmq
 
 from koe.client import Client
-from koe.link import NoDaemon
+from koe.transport.connection import NoDaemon
 from koed.testing.rig import Rig, rig
 from tests.rigs.daemon import LOW
 from tests.rigs.waiting import free_port

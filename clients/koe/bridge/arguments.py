@@ -6,7 +6,7 @@ import argparse
 import re
 from argparse import ArgumentParser
 
-from koe.arguments import OUTPUT, Spec, add_command, option
+from koe.cli.parser import OUTPUT, Spec, add_command, option
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9_.\[\]:-]+")
 

@@ -9,14 +9,14 @@ from typing import Any
 def run(args: Namespace, place: dict[str, Any]) -> int:
     """Run the bridge ``args.bridge`` until it is interrupted; the exit code.
 
-    ``place``: where koed is, as the clients' arguments. Raises `koe.framing.WireError`.
+    ``place``: where koed is, as the clients' arguments. Raises `koe.wire.framing.WireError`.
     """
     if args.bridge == "bouyomi":
-        from koe.bridge.bouyomi.command import run as bouyomi
+        from koe.bridge.bouyomi.main import run as bouyomi
 
         return bouyomi(args, place)
     if args.bridge == "vts":
-        from koe.bridge.vts.command import run as vts
+        from koe.bridge.vts.main import run as vts
 
         return vts(args, place)
     raise AssertionError(args.bridge)

@@ -13,7 +13,7 @@ import signal
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 
-from koe.link import Refused
+from koe.transport.connection import Refused
 
 HOSTS = ("127.0.0.1", "::1")
 """Never another address: these protocols know no password. A program that says "localhost" may

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from koe.aio import AsyncClient
 from koe.bridge.notes import Notes
-from koe.framing import WireError
+from koe.wire.framing import WireError
 
 
 async def tell_unknown(

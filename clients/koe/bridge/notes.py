@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from koe.show import plain
+from koe.cli.format import plain
 
 MOST = 100
 """Strangers may cause notes; so many different ones are told and no more."""

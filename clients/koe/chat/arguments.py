@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from koe.arguments import OUTPUT, Spec, add_command, option
+from koe.cli.parser import OUTPUT, Spec, add_command, option
 
 CHATS: dict[str, tuple[str, str, tuple[Spec, ...]]] = {
     "twitch": (

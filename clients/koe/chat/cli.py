@@ -10,7 +10,7 @@ from typing import Any
 def run(args: Namespace, place: dict[str, Any]) -> int:
     """Carry out the command ``args.chat``; the exit code.
 
-    ``place``: where koed is, as the clients' arguments. Raises `koe.framing.WireError`.
+    ``place``: where koed is, as the clients' arguments. Raises `koe.wire.framing.WireError`.
     """
     if args.chat == "lines":
         from koe.chat import lines
@@ -30,9 +30,9 @@ def run(args: Namespace, place: dict[str, Any]) -> int:
 
 
 def _delete(args: Namespace, place: dict[str, Any]) -> int:
-    from koe import show
-    from koe.framing import WireError
-    from koe.sockets import Caller
+    from koe.cli.format import reply
+    from koe.transport.blocking import Caller
+    from koe.wire.framing import WireError
 
     if args.line is None and args.author is None and not args.everything:
         raise WireError(
@@ -47,6 +47,6 @@ def _delete(args: Namespace, place: dict[str, Any]) -> int:
     if getattr(args, "json", False):
         print(json.dumps(result))
     else:
-        for line in show.reply("chat_delete", result):
+        for line in reply("chat_delete", result):
             print(line)
     return 0

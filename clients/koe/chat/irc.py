@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from koe.chat.record import Record
-from koe.requests import Chat, ChatDelete
+from koe.wire.requests import Chat, ChatDelete
 
 PLATFORM = "twitch"
 _ESCAPED = {"s": " ", ":": ";", "\\": "\\", "r": "\r", "n": "\n"}

@@ -12,10 +12,10 @@ import zmq
 from koe.chat import record
 from koe.chat.pipeline import Pipeline
 from koe.chat.sources import ChatSource, Pull, StandardInput
-from koe.framing import WireError
-from koe.link import require
-from koe.requests import Chat
-from koe.show import plain
+from koe.cli.format import plain
+from koe.transport.connection import require
+from koe.wire.framing import WireError
+from koe.wire.requests import Chat
 
 DONE, REFUSED = 0, 1
 

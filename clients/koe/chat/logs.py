@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from koe.chat.record import Record
-from koe.framing import WireError
+from koe.wire.framing import WireError
 
 Parse = Callable[[bytes], Record | None]
 """One line; None = nothing to read in it. Raises `WireError`."""

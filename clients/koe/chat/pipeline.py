@@ -8,9 +8,9 @@ from typing import Any
 
 import zmq
 
-from koe.framing import WireError
-from koe.link import milliseconds
-from koe.sockets import Caller
+from koe.transport.blocking import Caller
+from koe.transport.connection import milliseconds
+from koe.wire.framing import WireError
 
 IN_FLIGHT = 64
 """Requests without an answer; beyond, no more is read: who writes has to wait."""

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from koe.fields import fields_from_map
-from koe.framing import WireError
-from koe.requests import Chat, ChatDelete
+from koe.wire.fields import fields_from_map
+from koe.wire.framing import WireError
+from koe.wire.requests import Chat, ChatDelete
 
 MAX_LINE_BYTES = 65536
 """koed takes no larger message with a list in it."""

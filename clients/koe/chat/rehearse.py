@@ -9,7 +9,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from koe.link import Refused
+from koe.transport.connection import Refused
 
 
 def koed_command() -> list[str]:

@@ -14,7 +14,7 @@ import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
 from koe.chat.record import MAX_LINE_BYTES
-from koe.framing import WireError
+from koe.wire.framing import WireError
 
 READ_BYTES = 65536
 PULL_WAITING = 1000

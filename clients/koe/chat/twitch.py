@@ -23,9 +23,9 @@ from koe.aio import AsyncClient
 from koe.bridge.notes import Notes
 from koe.chat.irc import Message, parse_message, request_of
 from koe.chat.sources import Cutter
-from koe.framing import WireError
-from koe.link import NoDaemon, require
-from koe.requests import Chat, ChatDelete
+from koe.transport.connection import NoDaemon, require
+from koe.wire.framing import WireError
+from koe.wire.requests import Chat, ChatDelete
 
 SERVER = "irc.chat.twitch.tv:6697"
 CONNECT_S = 10.0

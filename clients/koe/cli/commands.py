@@ -13,12 +13,12 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from koe.arguments import GROUPS, fields, parser
+from koe.cli.parser import GROUPS, fields, parser
 
 if TYPE_CHECKING:
     from koe.client import Client
-    from koe.framing import WireError
-    from koe.sockets import Caller
+    from koe.transport.blocking import Caller
+    from koe.wire.framing import WireError
 
 DONE, REFUSED, USAGE, ABSENT, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: Namespace) -> int:
-    from koe.framing import WireError
+    from koe.wire.framing import WireError
 
     name = "stream" if args.command == "pipe" and args.stream else args.command
     try:
@@ -59,7 +59,7 @@ def _run(args: Namespace) -> int:
 
             with Client(**_place(args)) as client:
                 return WITH_VERBS[name](client, args)
-        from koe.sockets import Caller
+        from koe.transport.blocking import Caller
 
         with Caller(**_place(args)) as caller:
             return WITH_MAPS.get(name, _ask)(caller, args)
@@ -104,21 +104,21 @@ def _tell(args: Namespace, result: Mapping[str, Any]) -> None:
     if _wants_json(args):
         _print_json(result)
         return
-    from koe import show
+    from koe.cli.format import reply
 
-    for line in show.reply(args.command, result):
+    for line in reply(args.command, result):
         print(line)
     sys.stdout.flush()
 
 
 def _complain(args: Namespace, error: WireError) -> int:
     """Tell an error to people (stderr) or programs (stdout); the exit code that it means."""
-    from koe.link import NoDaemon
+    from koe.transport.connection import NoDaemon
 
     if _wants_json(args):
         _print_json({"error": error.to_map()})
     else:
-        from koe.show import plain
+        from koe.cli.format import plain
 
         print(f"koe: {plain(error.message)}", file=sys.stderr)
         if error.hint:
@@ -150,13 +150,13 @@ def _warn_of_a_wait(caller: Caller, args: Namespace) -> None:
     outputs = caller.call({"op": "status"}).get("outputs") or {}
     held = {outputs[name].get("held") for name in outputs if args.output in (None, name)}
     if held and all(held):
-        from koe import show
+        from koe.cli.format import waits
 
-        print(f"koe: {show.waits(str(held.pop()))}", file=sys.stderr, flush=True)
+        print(f"koe: {waits(str(held.pop()))}", file=sys.stderr, flush=True)
 
 
 def _say(caller: Caller, args: Namespace) -> int:
-    from koe.link import Refused
+    from koe.transport.connection import Refused
 
     text = " ".join(args.text)
     if text == "-":
@@ -176,7 +176,7 @@ def _say(caller: Caller, args: Namespace) -> int:
 
 
 def _phrase(caller: Caller, args: Namespace) -> int:
-    from koe.link import Refused
+    from koe.transport.connection import Refused
 
     _warn_of_a_wait(caller, args)
     result = caller.call({"op": "phrase"} | _given(args))
@@ -189,7 +189,7 @@ def _phrase(caller: Caller, args: Namespace) -> int:
 
 
 def _decode(data: bytes) -> str:
-    from koe.link import Refused
+    from koe.transport.connection import Refused
 
     try:
         return data.decode("utf-8")
@@ -201,7 +201,7 @@ def _decode(data: bytes) -> str:
 
 
 def _pipe(caller: Caller, args: Namespace) -> int:
-    from koe.link import Refused
+    from koe.transport.connection import Refused
 
     code = DONE
     for data in sys.stdin.buffer:
@@ -243,7 +243,7 @@ def _pieces(file: int) -> Iterator[str]:
     """Text as it arrives. A character that is cut in two waits for its other half."""
     import codecs
 
-    from koe.link import Refused
+    from koe.transport.connection import Refused
 
     decoder = codecs.getincrementaldecoder("utf-8")()
     while True:
@@ -264,8 +264,8 @@ def _pieces(file: int) -> Iterator[str]:
 def _watch(caller: Caller, args: Namespace) -> int:
     import time
 
-    from koe import show
-    from koe.address import absence
+    from koe.cli import format
+    from koe.transport.address import absence
 
     there = True
     with caller.events(args.topic) as events:
@@ -282,11 +282,11 @@ def _watch(caller: Caller, args: Namespace) -> int:
             elif _wants_json(args):
                 _print_json(message)
             else:
-                print(time.strftime("%H:%M:%S"), show.event(message), flush=True)
+                print(time.strftime("%H:%M:%S"), format.event(message), flush=True)
 
 
 def _save(client: Client, args: Namespace) -> int:
-    from koe.link import Refused
+    from koe.transport.connection import Refused
 
     try:
         saved = client.save(args.file, output=args.output, seconds=args.seconds)
@@ -316,7 +316,3 @@ WITH_VERBS: dict[str, Callable[[Client, Namespace], int]] = {
     "stream": _stream,
     "save": _save,
 }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

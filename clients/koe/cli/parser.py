@@ -1,4 +1,4 @@
-"""The command line of ``koe`` as a parser. It loads nothing of koe: ``koe --help`` is instant."""
+"""The command line of ``koe`` as a parser. Nothing else is loaded: ``koe --help`` is instant."""
 
 from __future__ import annotations
 

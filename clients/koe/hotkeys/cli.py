@@ -15,15 +15,15 @@ from typing import Any
 
 from koe.hotkeys import wayland
 from koe.hotkeys.bindings import Binding, BindingError, Combo, action
-from koe.hotkeys.machine import CLIPBOARD, Machine
-from koe.link import Refused
+from koe.hotkeys.state import CLIPBOARD, Machine
+from koe.transport.connection import Refused
 
 PASTE_S = 1.0
 EXAMPLE = "hotkeys: {keys: {ctrl+alt+1: voice hana, F12: panic, shift+F12: release}}"
 
 
 def run(args: Namespace, place: dict[str, Any]) -> int:
-    """The exit code. Raises `koe.framing.WireError`."""
+    """The exit code. Raises `koe.wire.framing.WireError`."""
     if args.action is not None:
         return _do(args, place)
     settings = _settings(args)
@@ -72,9 +72,9 @@ def _refuse_wayland(args: Namespace, environ: Mapping[str, str]) -> None:
 
 
 def _run(args: Namespace, place: dict[str, Any], settings: Any) -> int:
-    from koe.address import find
     from koe.hotkeys.loop import Loop
-    from koe.hotkeys.tell import Tell
+    from koe.hotkeys.output import Tell
+    from koe.transport.address import find
 
     def leave(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -95,8 +95,8 @@ def _run(args: Namespace, place: dict[str, Any], settings: Any) -> int:
 
 
 def _check(args: Namespace, settings: Any) -> int:
+    from koe.cli.format import plain
     from koe.hotkeys.x11 import Keyboard, Unusable
-    from koe.show import plain
 
     unusable: dict[int, Unusable] = {}
     bound: set[int] = set()
@@ -147,7 +147,7 @@ def _advise(settings: Any) -> None:
 
 def _do(args: Namespace, place: dict[str, Any]) -> int:
     """What a key with this action does, once. A held voice cannot be had: nobody lets go."""
-    from koe.sockets import Caller
+    from koe.transport.blocking import Caller
 
     try:
         wanted = action(args.action)

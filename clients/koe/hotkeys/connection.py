@@ -7,9 +7,9 @@ from typing import Any
 
 import zmq
 
-from koe.address import Address
-from koe.framing import WireError, unpack
-from koe.link import Link, NoDaemon, encode, prepare
+from koe.transport.address import Address
+from koe.transport.connection import Link, NoDaemon, encode, prepare
+from koe.wire.framing import WireError, unpack
 
 TOPICS = ("voice.changed", "mode.changed", "state")
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from koe.hotkeys.bindings import Binding, Entry, Problem, parse
-from koe.link import Refused
+from koe.transport.connection import Refused
 
 FILE_NAME = "koed.yaml"
 MAX_BYTES = 1024 * 1024

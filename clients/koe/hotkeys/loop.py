@@ -1,6 +1,6 @@
 """The loop of ``koe hotkeys``: one thread, one poll over the X server and koed; nothing blocks.
 
-A press is decided (`koe.hotkeys.machine`) and sent on a connection that stands: no process is
+A press is decided (`koe.hotkeys.state`) and sent on a connection that stands: no process is
 started, no answer is waited for, and a hung clipboard, daemon or window delays no other key.
 """
 
@@ -11,16 +11,16 @@ from typing import Any
 
 import zmq
 
-from koe.address import Address
-from koe.framing import WireError
 from koe.hotkeys.bindings import Binding
+from koe.hotkeys.connection import News, Post
 from koe.hotkeys.file import Settings
-from koe.hotkeys.machine import CLIPBOARD, Machine, Request
-from koe.hotkeys.post import News, Post
+from koe.hotkeys.output import Tell
 from koe.hotkeys.selection import Clipboard, sayable
-from koe.hotkeys.tell import Tell
+from koe.hotkeys.state import CLIPBOARD, Machine, Request
 from koe.hotkeys.x11 import HELD_S, Keyboard, Unusable
-from koe.link import Refused
+from koe.transport.address import Address
+from koe.transport.connection import Refused
+from koe.wire.framing import WireError
 
 LOOK_S = 0.5
 TAKEN = ("taken", "taken_by_koe")

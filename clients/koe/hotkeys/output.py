@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from koe.cli.format import plain
 from koe.hotkeys.bindings import Binding
-from koe.show import plain
 
 if TYPE_CHECKING:
     from koe.hotkeys.x11 import Unusable

@@ -19,7 +19,7 @@ from typing import Any
 
 from koe.hotkeys.bindings import Binding
 from koe.hotkeys.keynames import Layout, keysym, modifier_bits
-from koe.link import Refused
+from koe.transport.connection import Refused
 
 ANNOUNCED = "_KOE_HOTKEYS"
 """A selection that the running `koe hotkeys` owns, and the property of its window with the keys

@@ -8,8 +8,8 @@ import re
 import socket
 from typing import NamedTuple
 
-from koe import framing
-from koe.framing import WireError
+from koe.wire import framing
+from koe.wire.framing import WireError
 
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path, without its final zero (``sun_path`` of unix(7))."""
@@ -40,7 +40,7 @@ def find(
 ) -> Address:
     """The sockets of one daemon.
 
-    ``directory`` is its runtime folder (None = `koe.framing.runtime_dir`). ``endpoint`` is the
+    ``directory`` is its runtime folder (None = `framing.runtime_dir`). ``endpoint`` is the
     control socket instead: ``tcp://HOST:PORT`` (events are expected at PORT + 1 and text at
     PORT + 2, or events where ``events`` says) or ``ipc://PATH``. Raises `WireError`
     ``bad_endpoint`` or ``bad_keys``.

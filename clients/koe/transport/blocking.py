@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import zmq
 
-from koe.address import Address, find
-from koe.framing import unpack
-from koe.link import Link, encode, milliseconds, prepare, require, silence
+from koe.transport.address import Address, find
+from koe.transport.connection import Link, encode, milliseconds, prepare, require, silence
+from koe.wire.framing import unpack
 
 if TYPE_CHECKING:
-    from koe.protocol import Event
+    from koe.wire.events import Event
 
 TURN_S = 0.1
 """How long a wait for the connection lasts before the socket file is looked at again."""
@@ -83,7 +83,7 @@ class Events:
 
     def next(self, timeout_s: float | None = None) -> Event | None:
         """The next known event; None if none came in time."""
-        from koe.results import read_event
+        from koe.wire.results import read_event
 
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:

@@ -17,8 +17,8 @@ from typing import Any
 
 import zmq
 
-from koe.address import Address, absence
-from koe.framing import MAX_FRAME_BYTES, WireError, pack, unpack
+from koe.transport.address import Address, absence
+from koe.wire.framing import MAX_FRAME_BYTES, WireError, pack, unpack
 
 WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 START_HINT = "start it with `make run` or `koed run`"

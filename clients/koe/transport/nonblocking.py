@@ -10,12 +10,12 @@ from typing import Any, Self
 import zmq
 import zmq.asyncio
 
-from koe.address import Address
-from koe.framing import unpack
-from koe.link import Link, encode, milliseconds, prepare, require, silence
-from koe.protocol import Event
-from koe.results import read_event
-from koe.sockets import TURN_S
+from koe.transport.address import Address
+from koe.transport.blocking import TURN_S
+from koe.transport.connection import Link, encode, milliseconds, prepare, require, silence
+from koe.wire.events import Event
+from koe.wire.framing import unpack
+from koe.wire.results import read_event
 
 
 class WaitingLink(Link):

@@ -7,9 +7,9 @@ import reprlib
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from koe.fields import fields_from_map
-from koe.framing import WireError
-from koe.requests import ModeName, Priority, When
+from koe.wire.fields import fields_from_map
+from koe.wire.framing import WireError
+from koe.wire.requests import ModeName, Priority, When
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ class UtteranceFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatLine(Event):
-    """What became of a line of the chat: one such event for every `koe.requests.Chat`.
+    """What became of a line of the chat: one such event for every `koe.wire.requests.Chat`.
 
     ``reason`` of ``dropped``: chat_muted, deleted, blocked, bot, command, not_a_reader, kind, rate,
     raid, filtered, nothing_to_say, or why the queue did not take it (queue_full, author_limit...);

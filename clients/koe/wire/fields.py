@@ -9,7 +9,7 @@ import types
 import typing
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from koe.framing import WireError
+from koe.wire.framing import WireError
 
 T = TypeVar("T")
 

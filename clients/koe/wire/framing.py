@@ -1,7 +1,7 @@
 """How a message becomes bytes and where the sockets are.
 
-Apart from `koe.protocol` because a hotkey that runs ``koe stop`` needs no more than this, and to
-make the classes of all messages takes longer than the request itself.
+Apart from the classes of the messages because a hotkey that runs ``koe stop`` needs no more than
+this, and to make those classes takes longer than the request itself.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ import difflib
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Union
 
-from koe.fields import fields_from_map
-from koe.framing import WireError
+from koe.wire.fields import fields_from_map
+from koe.wire.framing import WireError
 
 Priority = Literal["urgent", "normal", "chatter"]
 When = Literal["next", "line", "now"]

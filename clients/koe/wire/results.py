@@ -8,21 +8,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from koe.protocol import (
+from koe.wire.events import (
     EVENTS,
     Event,
-    Held,
-    Outcome,
-    Priority,
     UtteranceDropped,
     UtteranceFailed,
     UtteranceFinished,
     UtteranceSkipped,
-    WireError,
     event_from_map,
-)  # fmt: skip
+)
+from koe.wire.framing import WireError
+from koe.wire.requests import Held, Priority
+
+Outcome = Literal["finished", "skipped", "dropped", "failed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from typing import Any, Literal
 import zmq
 import zmq.auth
 
-from koe.framing import unpack_request
 from koe.protocol import (
     MAX_FRAME_BYTES,
     Event,
@@ -32,6 +31,7 @@ from koe.protocol import (
     pack,
     request_from_map,
 )
+from koe.wire.framing import unpack_request
 from koed.auth.zap import ZapHandler
 from koed.config.daemon import ServerConfig
 from koed.errors import ConfigError, KoedError

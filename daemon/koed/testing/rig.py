@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from koe.client import Client
 from koe.protocol import Event, Save
-from koe.results import Page
+from koe.wire.results import Page
 from koed.errors import KoedError
 
 SILENT = 33

@@ -15,7 +15,7 @@ import yaml
 
 from koe.chat import logs, record
 from koe.chat.sources import Cutter, StandardInput
-from koe.framing import WireError
+from koe.wire.framing import WireError
 from koed.cli import commands as cli
 from koed.config import daemon as config
 from koed.config.chat import ViewerVoicesConfig

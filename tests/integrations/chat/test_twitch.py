@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from koe.chat.irc import parse_message, parse_record, request_of
 from koe.chat.twitch import channel_of
-from koe.framing import WireError
 from koe.protocol import Chat, ChatDelete
+from koe.wire.framing import WireError
 from koed.testing.rig import Rig, Watch, rig
 from tests.integrations.chat.irc_server import IrcServer, certificate, privmsg
 from tests.rigs.waiting import wait_for

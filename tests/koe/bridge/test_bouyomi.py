@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from koe.bridge.bouyomi import wire
-from koe.bridge.door import MOST, PATIENCE_S
+from koe.bridge.listener import MOST, PATIENCE_S
 from koed.testing.rig import Rig, Sound, Watch
 from tests.koe.bridge.bouyomi import LIMIT_S, TCP_CLIENTS, Bridge, bridge, drained
 from tests.rigs.hearing import order, voices
@@ -226,7 +226,7 @@ def test_what_cannot_be_is_told(bouyomi: Bridge, options: list[str], told: str) 
 def test_the_bridges_are_not_loaded_before_they_are_asked_for() -> None:
     code = """
 import contextlib, sys
-from koe.arguments import parser
+from koe.cli.parser import parser
 for words in (["say", "--help"], ["--help"], ["bridge", "--help"], ["bridge"]):
     with contextlib.suppress(SystemExit):
         parser().parse_args(words)

@@ -10,7 +10,7 @@ import pytest
 
 from koe.bridge.bouyomi.guard import admit
 from koe.bridge.bouyomi.http import MAX_BODY_BYTES, MAX_HEAD_BYTES
-from koe.link import Refused
+from koe.transport.connection import Refused
 from koed.testing.rig import Rig, Watch
 from tests.koe.bridge.bouyomi import (
     LIMIT_S,

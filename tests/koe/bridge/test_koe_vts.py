@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from koe.bridge.vts import api
-from koe.bridge.vts.face import MOUTH, REPEAT_S, Face
+from koe.bridge.vts.parameters import MOUTH, REPEAT_S, Face
 from koe.bridge.vts.token import Tokens
-from koe.link import Refused
 from koe.protocol import Mouth
+from koe.transport.connection import Refused
 from koed.testing.rig import Rig, rig
 from tests.rigs import waiting
 from tools.counterparts.vts import Studio

@@ -1,4 +1,4 @@
-"""koe.show: what people read."""
+"""koe.cli.format: what people read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from koe import protocol, show
+from koe import protocol
+from koe.cli import format
 
 
 def sample(cls: type[protocol.Event]) -> dict[str, Any]:
@@ -19,16 +20,16 @@ def sample(cls: type[protocol.Event]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", protocol.EVENTS)
 def test_every_event_has_its_own_words(name: str) -> None:
-    line = show.event(sample(protocol.EVENTS[name]))
+    line = format.event(sample(protocol.EVENTS[name]))
     assert line.startswith(name)
     assert "heard_t" not in line
     assert ": 1.5, " not in line, "it fell back to listing the fields"
-    assert name in show.EVENTS
+    assert name in format.EVENTS
 
 
 def test_an_unknown_event_is_shown_as_it_came() -> None:
     message = {"event": "brand.new", "seq": 1, "t": 2.0, "x": 1, "y": "a\nb"}
-    assert show.event(message) == "brand.new            x: 1, y: a\\nb"
+    assert format.event(message) == "brand.new            x: 1, y: a\\nb"
 
 
 @pytest.mark.parametrize(
@@ -42,4 +43,4 @@ def test_an_unknown_event_is_shown_as_it_came() -> None:
     ],
 )
 def test_no_terminal_obeys_a_chat(text: str, shown: str) -> None:
-    assert show.plain(text) == shown
+    assert format.plain(text) == shown

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_daemon import PCM, FakeDaemon, until
 
 from koe import protocol
-from koe.arguments import COMMANDS
 from koe.cli import main
+from koe.cli.parser import COMMANDS
 from koe.protocol import Levels, StateChanged, UtteranceStarted, WireError
+from tests.koe.fake_daemon import PCM, FakeDaemon, until
 
 KOE = [sys.executable, "-m", "koe.cli"]
 
@@ -347,7 +347,7 @@ def test_bytes_that_are_no_text_are_refused(daemon: FakeDaemon) -> None:
 
 def test_the_client_loads_nothing_heavy() -> None:
     code = (
-        "import sys, koe, koe.cli, koe.client, koe.show, koe.arguments\n"
+        "import sys, koe.cli.commands, koe.cli.format, koe.client\n"
         "heavy = {'numpy', 'torch', 'koed', 'yaml', 'asyncio', 'scipy', 'importlib.metadata'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
@@ -363,7 +363,7 @@ def test_a_hotkey_loads_no_classes(daemon: FakeDaemon) -> None:
         "theirs = set(sys.modules) & {'inspect'}\n"
         "import koe.cli\n"
         "code = koe.cli.main(['say', 'hi', '--json'])\n"
-        "slow = {'dataclasses', 'inspect', 'koe.protocol'} - theirs\n"
+        "slow = {'dataclasses', 'inspect', 'koe.protocol', 'koe.wire.requests'} - theirs\n"
         "print(code, sorted(slow & set(sys.modules)))\n"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -11,8 +11,8 @@ import pytest
 from koe.cli import main
 from koe.hotkeys import file, wayland
 from koe.hotkeys.bindings import BindingError, Entry, action, combo, parse
-from koe.hotkeys.machine import Machine
-from koe.link import Refused
+from koe.hotkeys.state import Machine
+from koe.transport.connection import Refused
 from koed.cli import check
 from koed.config import daemon as config
 from koed.errors import ConfigError

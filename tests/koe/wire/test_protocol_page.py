@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from koe.events import EVENTS
-from koe.requests import REQUESTS
+from koe.wire.events import EVENTS
+from koe.wire.requests import REQUESTS
 from tools.protocol_page import PAGE, page
 
 

@@ -11,9 +11,9 @@ from koe import protocol
 from koe.aio import AsyncClient
 from koe.bridge.bouyomi.wire import Talk
 from koe.bridge.notes import Notes
-from koe.link import NoDaemon
 from koe.protocol import Priority, Request, WireError
-from koe.results import QueuedLine, QueueResult
+from koe.transport.connection import NoDaemon
+from koe.wire.results import QueuedLine, QueueResult
 
 NO_TASK = -1
 """The number of the task that sounds while none does. Not known from the original."""
@@ -30,7 +30,7 @@ class Manner:
 
 
 class Acts:
-    """Every method raises `koe.link.NoDaemon` and `koe.link.Refused`.
+    """Every method raises `NoDaemon` and `Refused` of `koe.client`.
 
     One request at a time, in the order in which they came: a viewer that says a line and skips it
     does so on two connections.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from koe.link import Refused
+from koe.transport.connection import Refused
 
 NAMES = ("localhost", "127.0.0.1", "[::1]")
 HARMLESS_SITES = ("none", "same-origin")

@@ -18,13 +18,13 @@ from urllib.parse import parse_qs
 import h11
 
 from koe import protocol
-from koe.bridge.bouyomi.acts import Acts
+from koe.bridge.bouyomi.commands import Acts
 from koe.bridge.bouyomi.guard import Visitor, admit
 from koe.bridge.bouyomi.wire import SPEED, TONE, VOLUME, Talk, clean, within
-from koe.bridge.door import PATIENCE_S
+from koe.bridge.listener import PATIENCE_S
 from koe.bridge.notes import Notes
-from koe.framing import WireError
-from koe.link import NoDaemon, Refused
+from koe.transport.connection import NoDaemon, Refused
+from koe.wire.framing import WireError
 
 MAX_HEAD_BYTES = 65536
 """Of a request without its body: a text of 5000 characters fits into its address."""

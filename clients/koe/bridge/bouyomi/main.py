@@ -9,12 +9,12 @@ from argparse import Namespace
 from typing import Any
 
 from koe.aio import AsyncClient
-from koe.bridge.bouyomi.acts import Acts, Manner
+from koe.bridge.bouyomi.commands import Acts, Manner
 from koe.bridge.bouyomi.tcp import TcpDoor
-from koe.bridge.door import Door, interruption
+from koe.bridge.listener import Door, interruption
 from koe.bridge.names import tell_unknown
 from koe.bridge.notes import Notes
-from koe.link import Refused
+from koe.transport.connection import Refused
 
 
 def run(args: Namespace, place: dict[str, Any]) -> int:

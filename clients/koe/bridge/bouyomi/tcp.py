@@ -11,11 +11,11 @@ from asyncio import StreamReader, StreamWriter
 
 from koe import protocol
 from koe.bridge.bouyomi import wire
-from koe.bridge.bouyomi.acts import Acts
-from koe.bridge.door import PATIENCE_S
+from koe.bridge.bouyomi.commands import Acts
+from koe.bridge.listener import PATIENCE_S
 from koe.bridge.notes import Notes
-from koe.framing import WireError
-from koe.link import NoDaemon
+from koe.transport.connection import NoDaemon
+from koe.wire.framing import WireError
 
 CONTROLS: dict[int, type[protocol.Request]] = {
     wire.PAUSE: protocol.Pause,

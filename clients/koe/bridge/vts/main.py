@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from koe.aio import AsyncClient
-from koe.bridge.door import interruption
+from koe.bridge.listener import interruption
 from koe.bridge.names import tell_unknown
 from koe.bridge.notes import Notes
-from koe.bridge.vts import api, face
+from koe.bridge.vts import api, parameters
 from koe.bridge.vts.token import Tokens, default_path
-from koe.link import NoDaemon, Refused, require
 from koe.protocol import Mouth
+from koe.transport.connection import NoDaemon, Refused, require
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0
 OPEN_S = 5.0
@@ -58,7 +58,7 @@ async def _serve(args: Namespace, place: dict[str, Any]) -> int:
 
 
 class Bridge:
-    """koed's events on one side, VTube Studio on the other, `face.Face` between them."""
+    """koed's events on one side, VTube Studio on the other, `parameters.Face` between them."""
 
     def __init__(self, args: Namespace, notes: Notes) -> None:
         self._address: str = args.address
@@ -66,7 +66,7 @@ class Bridge:
         self._json: bool = getattr(args, "json", False)
         self._tokens = Tokens(Path(args.token_file) if args.token_file else default_path())
         self._notes = notes
-        self._face = face.Face(args.vowels, args.lead_ms / 1000, args.output, args.voice)
+        self._face = parameters.Face(args.vowels, args.lead_ms / 1000, args.output, args.voice)
         self._news = asyncio.Event()
         self.denied = False
 
@@ -128,7 +128,7 @@ class Bridge:
     async def _move(self, session: Any) -> None:
         await session.log_in(self._tokens, self._address)
         if self._vowels:
-            names = {name: EXPLANATION.format(shape) for shape, name in face.VOWELS.items()}
+            names = {name: EXPLANATION.format(shape) for shape, name in parameters.VOWELS.items()}
             await session.create(names)
         self._notes.tell(f"moving the mouth in VTube Studio at {self._address}")
         if self._json:

@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from koe.link import Refused
+from koe.transport.connection import Refused
 
 MAX_BYTES = 65536
 

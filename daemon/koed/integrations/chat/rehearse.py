@@ -13,9 +13,9 @@ from typing import IO
 
 from koe.chat import logs
 from koe.chat.record import MAX_LINE_BYTES, Record
-from koe.framing import WireError
+from koe.cli.format import plain
 from koe.protocol import Chat, ChatDelete
-from koe.show import plain
+from koe.wire.framing import WireError
 from koed.config.daemon import Config, resolve, state_dir
 from koed.config.profile_folder import ProfileFolder
 from koed.errors import KoedError

@@ -1,0 +1,1 @@
+"""How a client reaches koed: addresses, one connection, and two ways to wait for it."""

@@ -1,0 +1,1 @@
+"""The wire: requests, events, what replies mean, and how a message becomes bytes."""
