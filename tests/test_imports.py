@@ -54,6 +54,7 @@ TABLE = {
     "koe.client": May("koe", "zmq"),
     "koe.aio": May("koe", "zmq"),
     "koe.recording": May("koe.wire"),
+    "koe.verbs": May("koe.protocol koe.wire"),
     # the command line and what runs beside koed
     "koe.cli": May("koe"),
     "koe.cli.parser": May(),

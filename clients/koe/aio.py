@@ -15,64 +15,37 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 
 import zmq
 import zmq.asyncio
 
 from koe import protocol
-from koe.protocol import Event, ModeName, Priority, Request, When, WireError
+from koe.protocol import Event, Request, WireError
 from koe.transport.address import find
 from koe.transport.connection import NoDaemon, Refused, encode_text, prepare, require, silence
 from koe.transport.nonblocking import AsyncEvents, WaitingLink
-from koe.wire.results import (
-    ChatResult,
-    Page,
-    PhraseInfo,
-    QueueResult,
-    Recording,
-    ReloadResult,
-    SayResult,
-    VoiceInfo,
-    VoiceResult,
-    count,
-    ends,
-)  # fmt: skip
+from koe.verbs import LineVerbs, Verbs, Waiting
+from koe.wire.results import Page, Recording, ends
 
 __all__ = ["AsyncClient", "AsyncEvents", "AsyncLine", "NoDaemon", "Refused", "WireError"]
 
 
-class AsyncLine:
+class AsyncLine(LineVerbs, Waiting):
     """A line whose text comes piece by piece. See `koe.client.Line`."""
 
-    def __init__(self, client: AsyncClient, utterance: int, voice: str) -> None:
-        self.utterance = utterance
-        self.voice = voice
-        self._client = client
-        self._closed = False
-
-    async def append(self, text: str) -> None:
-        """More text, cut anywhere, even within a word."""
-        await self._client.ask(protocol.SayAppend(utterance=self.utterance, text=text))
-
-    async def close(self, wait: bool = False) -> SayResult | None:
-        """No more text. With ``wait``: how the line ended, when it is over."""
-        self._closed = True
-        result = await self._client.ask(protocol.SayClose(utterance=self.utterance, wait=wait))
-        return SayResult.read({"utterance": self.utterance} | result) if wait else None
+    async def ask(self, request: Request, timeout_s: float | None = None) -> dict[str, Any]:
+        client: AsyncClient = self._client
+        return await client.ask(request, timeout_s)
 
     async def finish(self) -> None:
         """Close the line unless that was done."""
         if not self._closed:
             await self.close()
 
-    async def cancel(self) -> None:
-        """Take the line back, even while it sounds."""
-        self._closed = True
-        await self._client.cancel(self.utterance)
 
-
-class AsyncClient:
+class AsyncClient(Verbs[AbstractAsyncContextManager[AsyncLine]], Waiting):
     """The requests of koed as coroutines. Arguments as for `koe.client.Client`."""
 
     def __init__(
@@ -108,10 +81,6 @@ class AsyncClient:
         await self.close()
 
     async def ask(self, request: Request, timeout_s: float | None = None) -> dict[str, Any]:
-        """Send any request and wait for its result as it is on the wire.
-
-        A request with ``wait`` is waited for without end unless ``timeout_s`` is given.
-        """
         if self._link is None:
             self._link = WaitingLink(self._plain, self.address)
         number = await self._link.send(request.to_map(), self.timeout_s)
@@ -119,45 +88,8 @@ class AsyncClient:
             timeout_s = self.timeout_s
         return await self._link.receive(number, timeout_s)
 
-    # --- lines -------------------------------------------------------------------------------
-
-    async def say(
-        self,
-        text: str,
-        *,
-        voice: str | None = None,
-        lang: str | None = None,
-        priority: Priority = "normal",
-        ttl_s: float | None = None,
-        key: str | None = None,
-        author: str | None = None,
-        output: str | None = None,
-        wait: bool = False,
-    ) -> SayResult:
-        """Speak ``text``; with ``wait`` return when it is over. See `koe.protocol.Say`."""
-        request = protocol.Say(
-            text=text, voice=voice, lang=lang, priority=priority, ttl_s=ttl_s, key=key,
-            author=author, output=output, wait=wait,
-        )  # fmt: skip
-        return SayResult.read(await self.ask(request))
-
     @contextlib.asynccontextmanager
-    async def open_line(
-        self,
-        *,
-        voice: str | None = None,
-        lang: str | None = None,
-        priority: Priority = "normal",
-        ttl_s: float | None = None,
-        key: str | None = None,
-        author: str | None = None,
-        output: str | None = None,
-    ) -> AsyncIterator[AsyncLine]:
-        """Begin a line whose text comes piece by piece, as from a chatbot; ``async with``."""
-        request = protocol.SayOpen(
-            voice=voice, lang=lang, priority=priority, ttl_s=ttl_s, key=key, author=author,
-            output=output,
-        )  # fmt: skip
+    async def _open(self, request: protocol.SayOpen) -> AsyncIterator[AsyncLine]:
         result = await self.ask(request)
         line = AsyncLine(self, result.get("utterance", 0), result.get("voice") or "")
         try:
@@ -181,50 +113,6 @@ class AsyncClient:
         except TimeoutError as error:
             raise silence(self.address.text, self.timeout_s, sent=False) from error
 
-    async def phrase(
-        self,
-        name: str,
-        *,
-        voice: str | None = None,
-        priority: Priority = "urgent",
-        ttl_s: float | None = None,
-        key: str | None = None,
-        author: str | None = None,
-        output: str | None = None,
-        wait: bool = False,
-    ) -> SayResult:
-        """Speak a phrase of the configuration at once. See `koe.protocol.Phrase`."""
-        request = protocol.Phrase(
-            name=name, voice=voice, priority=priority, ttl_s=ttl_s, key=key, author=author,
-            output=output, wait=wait,
-        )  # fmt: skip
-        return SayResult.read(await self.ask(request))
-
-    async def cancel(
-        self, utterance: int | None = None, *, key: str | None = None, author: str | None = None
-    ) -> tuple[int, ...]:
-        """Take lines back, even the one that sounds; the utterances that were."""
-        result = await self.ask(protocol.Cancel(utterance=utterance, key=key, author=author))
-        return tuple(result.get("cancelled") or ())
-
-    async def chat(self, line: protocol.Chat) -> ChatResult:
-        """Hand a line of a chat to the policy, which decides whether it is read."""
-        return ChatResult.read(await self.ask(line))
-
-    async def chat_delete(
-        self,
-        line: str | None = None,
-        *,
-        author: str | None = None,
-        platform: str = "",
-        everything: bool = False,
-    ) -> tuple[int, ...]:
-        """Take lines of a chat back, even in mid-word; the utterances that were."""
-        request = protocol.ChatDelete(
-            line=line, author=author, platform=platform, everything=everything
-        )
-        return tuple((await self.ask(request)).get("cancelled") or ())
-
     async def wait_for(self, utterance: int, timeout_s: float | None = None) -> Event | None:
         """Wait until a line is over: the event that ended it, or None if it was over already.
 
@@ -242,99 +130,15 @@ class AsyncClient:
                 if not waiting:
                     return None
 
-    # --- control -----------------------------------------------------------------------------
-
-    async def stop(self, output: str | None = None) -> int:
-        """Silence now; every line is forgotten. How many were dropped."""
-        return count((await self.ask(protocol.Stop(output=output))).get("dropped"))
-
-    async def skip(self, output: str | None = None) -> int | None:
-        """End the line that sounds; its utterance, None if none sounded."""
-        return (await self.ask(protocol.Skip(output=output))).get("utterance")
-
-    async def pause(self, output: str | None = None) -> None:
-        """Hold the voice where it is."""
-        await self.ask(protocol.Pause(output=output))
-
-    async def resume(self, output: str | None = None) -> None:
-        """Go on where `pause` held."""
-        await self.ask(protocol.Resume(output=output))
-
-    async def clear(self, output: str | None = None, priority: Priority | None = None) -> int:
-        """Forget the waiting lines. How many were dropped."""
-        result = await self.ask(protocol.Clear(output=output, priority=priority))
-        return count(result.get("dropped"))
-
-    async def mute(self, output: str | None = None) -> None:
-        """Silence until `unmute`; the line that sounds ends."""
-        await self.ask(protocol.Mute(output=output))
-
-    async def unmute(self, output: str | None = None) -> None:
-        """Speak again."""
-        await self.ask(protocol.Unmute(output=output))
-
-    async def panic(self, by: str | None = None) -> None:
-        """Silence on all outputs until `release`, even over a restart; what waits is held."""
-        await self.ask(protocol.Panic(by=by))
-
-    async def release(self) -> None:
-        """End a panic."""
-        await self.ask(protocol.Release())
-
-    async def mode(self, output: str | None = None) -> ModeName:
-        """What may sound: ``speak``, ``chat_muted`` or ``all_muted``."""
-        mode: ModeName = (await self.ask(protocol.Mode(output=output))).get("mode", "speak")
-        return mode
-
-    async def set_mode(self, mode: ModeName, output: str | None = None) -> None:
-        """Say what may sound, on one output or all. See `koe.protocol.Mode`."""
-        await self.ask(protocol.Mode(mode=mode, output=output))
-
-    async def voice(self, output: str | None = None) -> str:
-        """The name of the current voice."""
-        return VoiceResult.read(await self.ask(protocol.Voice(output=output))).voice
-
-    async def set_voice(
-        self, name: str, when: When = "next", output: str | None = None
-    ) -> VoiceResult:
-        """Change the current voice. See `koe.protocol.Voice` for ``when``."""
-        request = protocol.Voice(name=name, when=when, output=output)
-        return VoiceResult.read(await self.ask(request))
-
-    # --- questions ---------------------------------------------------------------------------
-
-    async def voices(self) -> tuple[VoiceInfo, ...]:
-        """All voices, usable or broken."""
-        entries = (await self.ask(protocol.Voices())).get("voices") or ()
-        return tuple(VoiceInfo.read(entry) for entry in entries)
-
-    async def phrases(self) -> tuple[PhraseInfo, ...]:
-        """The phrases of the configuration, and in which voices each is ready."""
-        entries = (await self.ask(protocol.Phrases())).get("phrases") or ()
-        return tuple(PhraseInfo.read(entry) for entry in entries)
-
-    async def queue(self) -> QueueResult:
-        """What sounds and what waits."""
-        return QueueResult.read(await self.ask(protocol.Queue()))
-
-    async def status(self) -> dict[str, Any]:
-        """Versions, uptime, outputs, engines, queue lengths and counters."""
-        return await self.ask(protocol.Status())
-
-    async def reload(self) -> ReloadResult:
-        """Let koed read its configuration and profiles again."""
-        return ReloadResult.read(await self.ask(protocol.Reload()))
-
     async def pages(
         self, output: str | None = None, seconds: float | None = None
     ) -> AsyncIterator[Page]:
         """The last ``seconds`` that an output played (None = all that is kept), page by page."""
-        page = Page.read(await self.ask(protocol.Save(output=output, seconds=seconds)))
+        page = await self._page(output, seconds)
         end_frame = page.end_frame
         yield page
         while page.next_frame < end_frame:
-            request = protocol.Save(output=output, from_frame=page.next_frame)
-            page = Page.read(await self.ask(request))
+            page = await self._page(output, from_frame=page.next_frame)
             yield page
 
     async def save(

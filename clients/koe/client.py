@@ -23,7 +23,7 @@ from typing import Any, Self
 import zmq
 
 from koe import protocol
-from koe.protocol import Event, ModeName, Priority, Request, When, WireError
+from koe.protocol import Event, Priority, Request, WireError
 from koe.transport.blocking import BlockingLink, Caller, Events
 from koe.transport.connection import (
     NoDaemon,
@@ -34,19 +34,8 @@ from koe.transport.connection import (
     require,
     silence,
 )
-from koe.wire.results import (
-    ChatResult,
-    Page,
-    PhraseInfo,
-    QueueResult,
-    Recording,
-    ReloadResult,
-    SayResult,
-    VoiceInfo,
-    VoiceResult,
-    count,
-    ends,
-)  # fmt: skip
+from koe.verbs import Blocking, LineVerbs, Verbs
+from koe.wire.results import Page, Recording, SayResult, ends
 
 __all__ = ["Client", "Events", "Line", "NoDaemon", "Pending", "Refused", "WireError"]
 
@@ -63,33 +52,16 @@ class Pending:
         return SayResult.read(self._link.receive(self._number, timeout_s))
 
 
-class Line:
+class Line(LineVerbs, Blocking):
     """A line whose text comes piece by piece; it is spoken while it still comes.
 
     Leaving the ``with`` block closes it. If an exception leaves the block, what came is still
     spoken to its end: a voice that breaks off in mid-word is no error message.
     """
 
-    def __init__(self, client: Client, utterance: int, voice: str) -> None:
-        self.utterance = utterance
-        self.voice = voice
-        self._client = client
-        self._closed = False
-
-    def append(self, text: str) -> None:
-        """More text, cut anywhere, even within a word."""
-        self._client.ask(protocol.SayAppend(utterance=self.utterance, text=text))
-
-    def close(self, wait: bool = False) -> SayResult | None:
-        """No more text. With ``wait``: how the line ended, when it is over."""
-        self._closed = True
-        result = self._client.ask(protocol.SayClose(utterance=self.utterance, wait=wait))
-        return SayResult.read({"utterance": self.utterance} | result) if wait else None
-
-    def cancel(self) -> None:
-        """Take the line back, even while it sounds."""
-        self._closed = True
-        self._client.cancel(self.utterance)
+    def ask(self, request: Request, timeout_s: float | None = None) -> dict[str, Any]:
+        client: Client = self._client
+        return client.ask(request, timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +81,7 @@ class Line:
                 raise
 
 
-class Client(Caller):
+class Client(Verbs[Line], Caller, Blocking):
     """The requests of koed as methods.
 
     ``directory``: koed's runtime folder (None = the usual one). ``endpoint``: its control socket
@@ -126,33 +98,7 @@ class Client(Caller):
         super().close()
 
     def ask(self, request: Request, timeout_s: float | None = None) -> dict[str, Any]:
-        """Send any request and wait for its result as it is on the wire.
-
-        A request with ``wait`` is waited for without end unless ``timeout_s`` is given.
-        """
         return self.call(request.to_map(), timeout_s)
-
-    # --- lines -------------------------------------------------------------------------------
-
-    def say(
-        self,
-        text: str,
-        *,
-        voice: str | None = None,
-        lang: str | None = None,
-        priority: Priority = "normal",
-        ttl_s: float | None = None,
-        key: str | None = None,
-        author: str | None = None,
-        output: str | None = None,
-        wait: bool = False,
-    ) -> SayResult:
-        """Speak ``text``; with ``wait`` return when it is over. See `koe.protocol.Say`."""
-        request = protocol.Say(
-            text=text, voice=voice, lang=lang, priority=priority, ttl_s=ttl_s, key=key,
-            author=author, output=output, wait=wait,
-        )  # fmt: skip
-        return SayResult.read(self.ask(request))
 
     def begin_say(
         self,
@@ -176,22 +122,7 @@ class Client(Caller):
         )  # fmt: skip
         return Pending(self._link, self._link.send(request.to_map(), self.timeout_s))
 
-    def open_line(
-        self,
-        *,
-        voice: str | None = None,
-        lang: str | None = None,
-        priority: Priority = "normal",
-        ttl_s: float | None = None,
-        key: str | None = None,
-        author: str | None = None,
-        output: str | None = None,
-    ) -> Line:
-        """Begin a line whose text comes piece by piece, as from a chatbot."""
-        request = protocol.SayOpen(
-            voice=voice, lang=lang, priority=priority, ttl_s=ttl_s, key=key, author=author,
-            output=output,
-        )  # fmt: skip
+    def _open(self, request: protocol.SayOpen) -> Line:
         result = self.ask(request)
         return Line(self, result.get("utterance", 0), result.get("voice") or "")
 
@@ -206,50 +137,6 @@ class Client(Caller):
         if not self._text.poll(milliseconds(self.timeout_s), zmq.POLLOUT):
             raise silence(self.address.text, self.timeout_s, sent=False)
         self._text.send(data, zmq.NOBLOCK)
-
-    def phrase(
-        self,
-        name: str,
-        *,
-        voice: str | None = None,
-        priority: Priority = "urgent",
-        ttl_s: float | None = None,
-        key: str | None = None,
-        author: str | None = None,
-        output: str | None = None,
-        wait: bool = False,
-    ) -> SayResult:
-        """Speak a phrase of the configuration at once. See `koe.protocol.Phrase`."""
-        request = protocol.Phrase(
-            name=name, voice=voice, priority=priority, ttl_s=ttl_s, key=key, author=author,
-            output=output, wait=wait,
-        )  # fmt: skip
-        return SayResult.read(self.ask(request))
-
-    def cancel(
-        self, utterance: int | None = None, *, key: str | None = None, author: str | None = None
-    ) -> tuple[int, ...]:
-        """Take lines back, even the one that sounds; the utterances that were."""
-        result = self.ask(protocol.Cancel(utterance=utterance, key=key, author=author))
-        return tuple(result.get("cancelled") or ())
-
-    def chat(self, line: protocol.Chat) -> ChatResult:
-        """Hand a line of a chat to the policy, which decides whether it is read."""
-        return ChatResult.read(self.ask(line))
-
-    def chat_delete(
-        self,
-        line: str | None = None,
-        *,
-        author: str | None = None,
-        platform: str = "",
-        everything: bool = False,
-    ) -> tuple[int, ...]:
-        """Take lines of a chat back, even in mid-word; the utterances that were."""
-        request = protocol.ChatDelete(
-            line=line, author=author, platform=platform, everything=everything
-        )
-        return tuple(self.ask(request).get("cancelled") or ())
 
     def wait_for(self, utterance: int, timeout_s: float | None = None) -> Event | None:
         """Wait until a line is over: the event that ended it, or None if it was over already.
@@ -270,93 +157,13 @@ class Client(Caller):
                 if deadline is not None and time.monotonic() >= deadline:
                     raise TimeoutError(f"line {utterance} is not over after {timeout_s:g} s")
 
-    # --- control -----------------------------------------------------------------------------
-
-    def stop(self, output: str | None = None) -> int:
-        """Silence now; every line is forgotten. How many were dropped."""
-        return count(self.ask(protocol.Stop(output=output)).get("dropped"))
-
-    def skip(self, output: str | None = None) -> int | None:
-        """End the line that sounds; its utterance, None if none sounded."""
-        return self.ask(protocol.Skip(output=output)).get("utterance")
-
-    def pause(self, output: str | None = None) -> None:
-        """Hold the voice where it is."""
-        self.ask(protocol.Pause(output=output))
-
-    def resume(self, output: str | None = None) -> None:
-        """Go on where `pause` held."""
-        self.ask(protocol.Resume(output=output))
-
-    def clear(self, output: str | None = None, priority: Priority | None = None) -> int:
-        """Forget the waiting lines. How many were dropped."""
-        return count(self.ask(protocol.Clear(output=output, priority=priority)).get("dropped"))
-
-    def mute(self, output: str | None = None) -> None:
-        """Silence until `unmute`; the line that sounds ends."""
-        self.ask(protocol.Mute(output=output))
-
-    def unmute(self, output: str | None = None) -> None:
-        """Speak again."""
-        self.ask(protocol.Unmute(output=output))
-
-    def panic(self, by: str | None = None) -> None:
-        """Silence on all outputs until `release`, even over a restart; what waits is held."""
-        self.ask(protocol.Panic(by=by))
-
-    def release(self) -> None:
-        """End a panic."""
-        self.ask(protocol.Release())
-
-    def mode(self, output: str | None = None) -> ModeName:
-        """What may sound: ``speak``, ``chat_muted`` or ``all_muted``."""
-        mode: ModeName = self.ask(protocol.Mode(output=output)).get("mode", "speak")
-        return mode
-
-    def set_mode(self, mode: ModeName, output: str | None = None) -> None:
-        """Say what may sound, on one output or all. See `koe.protocol.Mode`."""
-        self.ask(protocol.Mode(mode=mode, output=output))
-
-    def voice(self, output: str | None = None) -> str:
-        """The name of the current voice."""
-        return VoiceResult.read(self.ask(protocol.Voice(output=output))).voice
-
-    def set_voice(self, name: str, when: When = "next", output: str | None = None) -> VoiceResult:
-        """Change the current voice. See `koe.protocol.Voice` for ``when``."""
-        return VoiceResult.read(self.ask(protocol.Voice(name=name, when=when, output=output)))
-
-    # --- questions ---------------------------------------------------------------------------
-
-    def voices(self) -> tuple[VoiceInfo, ...]:
-        """All voices, usable or broken."""
-        entries = self.ask(protocol.Voices()).get("voices") or ()
-        return tuple(VoiceInfo.read(entry) for entry in entries)
-
-    def phrases(self) -> tuple[PhraseInfo, ...]:
-        """The phrases of the configuration, and in which voices each is ready."""
-        entries = self.ask(protocol.Phrases()).get("phrases") or ()
-        return tuple(PhraseInfo.read(entry) for entry in entries)
-
-    def queue(self) -> QueueResult:
-        """What sounds and what waits."""
-        return QueueResult.read(self.ask(protocol.Queue()))
-
-    def status(self) -> dict[str, Any]:
-        """Versions, uptime, outputs, engines, queue lengths and counters."""
-        return self.ask(protocol.Status())
-
-    def reload(self) -> ReloadResult:
-        """Let koed read its configuration and profiles again."""
-        return ReloadResult.read(self.ask(protocol.Reload()))
-
     def pages(self, output: str | None = None, seconds: float | None = None) -> Iterator[Page]:
         """The last ``seconds`` that an output played (None = all that is kept), page by page."""
-        page = Page.read(self.ask(protocol.Save(output=output, seconds=seconds)))
+        page = self._page(output, seconds)
         end_frame = page.end_frame
         yield page
         while page.next_frame < end_frame:
-            request = protocol.Save(output=output, from_frame=page.next_frame)
-            page = Page.read(self.ask(request))
+            page = self._page(output, from_frame=page.next_frame)
             yield page
 
     def save(

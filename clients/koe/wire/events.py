@@ -134,7 +134,7 @@ class UtteranceFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatLine(Event):
-    """What became of a line of the chat: one such event for every `koe.wire.requests.Chat`.
+    """What became of a line of the chat: one such event for every `koe.protocol.Chat`.
 
     ``reason`` of ``dropped``: chat_muted, deleted, blocked, bot, command, not_a_reader, kind, rate,
     raid, filtered, nothing_to_say, or why the queue did not take it (queue_full, author_limit...);
