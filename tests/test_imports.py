@@ -81,7 +81,7 @@ TABLE = {
     "koe.hotkeys.x11": May("koe.hotkeys koe.transport", "xcffib"),
     "koed": May(),
     # values: what everybody above may import
-    "koed.errors": May(),
+    "koed.errors": May("koe.wire"),
     "koed.events": May("koe.protocol"),
     "koed.config": May("koe.hotkeys.bindings koe.protocol koed.auth koed.config koed.errors"),
     "koed.config.schema": May("koed.config koed.errors", "yaml"),
@@ -104,7 +104,7 @@ TABLE = {
     "koed.audio.device": May("koed.audio koed.errors", "numpy pyaudio"),
     "koed.audio.sound_server": May("koed.errors", "pulsectl"),
     # engines: what both sides know, the stage's side, the worker's, and the engines
-    "koed.engine": May("koed.engine koed.errors", "numpy msgpack"),
+    "koed.engine": May("koe.wire koed.engine koed.errors", "numpy msgpack"),
     "koed.engine.registry": May("koed.config.engines koed.engine koed.errors"),
     "koed.engine.base": May(third="numpy msgpack"),
     "koed.engine.host": May("koe.protocol koed.config koed.engine koed.errors koed.events",

@@ -5,8 +5,7 @@ Library errors become a `KoedError` with a code where they enter.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from koe.wire.fields import did_you_mean as did_you_mean
 
 
 class KoedError(Exception):
@@ -32,12 +31,3 @@ class EngineError(KoedError):
 
 class DeviceError(KoedError):
     """An audio device or server cannot be used."""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint: the known word that is meant, or else all of them."""
-    names = list(known)
-    close = difflib.get_close_matches(word[:80], names, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"there are: {', '.join(names)}" if names else ""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from koe.aio import AsyncClient
 from koe.bridge.notes import Notes
+from koe.wire.fields import did_you_mean
 from koe.wire.framing import WireError
 
 
@@ -26,10 +26,5 @@ async def tell_unknown(
         return
     for kind, names in (("voice", voices), ("output", [output])):
         for name in sorted({name for name in names if name} - has[kind]):
-            close = difflib.get_close_matches(name, has[kind], n=1)
-            there = (
-                f"did you mean {close[0]!r}?"
-                if close
-                else f"it has: {', '.join(sorted(has[kind]))}"
-            )
+            there = did_you_mean(name, sorted(has[kind]), "it has") or "it has none"
             notes.tell(f"koed has no {kind} {name!r}; {there}")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Union
 
-from koe.wire.fields import fields_from_map
+from koe.wire.fields import did_you_mean, fields_from_map
 from koe.wire.framing import WireError
 
 Priority = Literal["urgent", "normal", "chatter"]
@@ -348,10 +347,9 @@ def request_from_map(message: dict[str, Any]) -> Request:
         )
     cls = REQUESTS.get(op)
     if cls is None:
-        close = difflib.get_close_matches(op[:40], REQUESTS, n=1)
         raise WireError(
             "unknown_op",
             f"there is no operation {op[:40]!r}",
-            f"did you mean {close[0]!r}?" if close else f"koed knows: {', '.join(REQUESTS)}",
+            did_you_mean(op, REQUESTS, "koed knows"),
         )
     return fields_from_map(cls, values, op)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from koed.errors import EngineError
+from koe.wire import fields
+from koed.errors import EngineError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +20,13 @@ class Number:
     high: float
 
     def check(self, value: Any) -> Any:
-        whole = isinstance(self.default, int)
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-            raise ValueError(self.allowed())
-        if not self.low <= value <= self.high:
-            raise ValueError(self.allowed())
-        return value if whole else float(value)
+        """The value as it is used; raises `ValueError` if it may not be."""
+        number = fields.read(type(self.default), value)
+        if not self.low <= number <= self.high:
+            raise ValueError
+        return number
 
-    def allowed(self) -> str:
+    def allowed(self, value: Any) -> str:
         kind = "a whole number" if isinstance(self.default, int) else "a number"
         return f"{kind} from {self.low:g} to {self.high:g}"
 
@@ -39,12 +38,12 @@ class Choice:
 
     def check(self, value: Any) -> str:
         if value not in self.values:
-            close = difflib.get_close_matches(str(value), self.values, n=1)
-            raise ValueError(self.allowed() + (f"; did you mean {close[0]!r}?" if close else ""))
+            raise ValueError
         return str(value)
 
-    def allowed(self) -> str:
-        return "one of " + ", ".join(repr(v) for v in self.values)
+    def allowed(self, value: Any) -> str:
+        meant = did_you_mean(str(value), self.values, "")
+        return "one of " + ", ".join(map(repr, self.values)) + (meant and f"; {meant}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +53,10 @@ class Text:
 
     def check(self, value: Any) -> str:
         if not isinstance(value, str) or len(value) > self.max_chars:
-            raise ValueError(self.allowed())
+            raise ValueError
         return value
 
-    def allowed(self) -> str:
+    def allowed(self, value: Any) -> str:
         return f"text of at most {self.max_chars} characters"
 
 
@@ -79,14 +78,14 @@ def read(schema: Schema, given: Mapping[str, Any], engine: str) -> dict[str, Any
     values = {name: spec.default for name, spec in schema.items()}
     for name, value in given.items():
         if name not in schema:
-            close = difflib.get_close_matches(str(name), schema, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(schema)}"
+            hint = did_you_mean(str(name), schema, "it has")
             problems.append(f"{engine} has no setting {str(name)[:40]!r}: {hint}")
             continue
         try:
             values[name] = schema[name].check(value)
-        except ValueError as error:
-            problems.append(f"{name} may not be {value!r:.40}: it is {error}")
+        except ValueError:
+            allowed = schema[name].allowed(value)
+            problems.append(f"{name} may not be {value!r:.40}: it is {allowed}")
     if problems:
         raise EngineError("bad_setting", "; ".join(problems))
     return values

@@ -9,16 +9,15 @@ earlier one can be told apart and dropped. This module knows nothing about socke
 from __future__ import annotations
 
 import dataclasses
-import functools
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NewType
+from typing import Any, ClassVar
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from koe.wire.fields import AnyFloat, Misfit, read
 from koed.engine.base import Capabilities, Job, Mouth, ProfileSpec, Word
 from koed.errors import KoedError
 
@@ -34,7 +33,7 @@ BEAT_S = 0.25
 BEAT_JOBS = 256
 """So many serials a beat names at most: more jobs than any stage asks for ahead."""
 
-Lufs = NewType("Lufs", float)
+Lufs = AnyFloat
 """A loudness as an engine measured it: not a number and infinite ones cross as well, so that the
 stage can refuse the voice by name instead of missing the message."""
 
@@ -283,8 +282,10 @@ def decode(frame: bytes) -> tuple[int, Message]:
     cls = KINDS.get(values[0])
     if cls is None:
         raise LinkError(f"unknown kind {values[0]!r:.40}")
-    message: Message = _read_dataclass(cls, values[2:])
-    return _whole(values[1]), message
+    try:
+        return read(int, values[1]), read(cls, values[2:])
+    except Misfit as error:
+        raise LinkError(str(error)) from error
 
 
 def samples(frame: bytes) -> NDArray[np.float32]:
@@ -292,78 +293,6 @@ def samples(frame: bytes) -> NDArray[np.float32]:
     if len(frame) % 4:
         raise LinkError(f"{len(frame)} bytes are no whole number of float32 samples")
     return np.frombuffer(frame, dtype="<f4")
-
-
-@functools.cache
-def _reader(annotation: Any) -> Callable[[Any], Any]:
-    """A function that checks a wire value against an annotation and gives the Python value."""
-    origin = typing.get_origin(annotation)
-    if annotation is Any:
-        return lambda value: value
-    if annotation is float:
-        return _number
-    if annotation is Lufs:
-        return _real
-    if annotation is int:
-        return _whole
-    if origin is typing.Literal:
-        return functools.partial(_one_of, typing.get_args(annotation))
-    if origin in (tuple, Sequence):
-        return functools.partial(_read_tuple, _reader(typing.get_args(annotation)[0]))
-    if dataclasses.is_dataclass(annotation):
-        return functools.partial(_read_dataclass, annotation)
-    return functools.partial(_read_instance, origin or annotation)
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise LinkError(f"{value!r:.40} is not a whole number")
-    return value
-
-
-def _number(value: Any) -> float:
-    number = _real(value)
-    if number != number:
-        raise LinkError(f"{value!r:.40} is not a number")
-    return number
-
-
-def _real(value: Any) -> float:
-    """A number, or one that says that it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise LinkError(f"{value!r:.40} is not a number")
-    return float(value)
-
-
-def _one_of(values: tuple[str, ...], value: Any) -> str:
-    if not isinstance(value, str) or value not in values:
-        raise LinkError(f"{value!r:.40} is none of {', '.join(values)}")
-    return value
-
-
-def _read_tuple(item: Callable[[Any], Any], value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise LinkError(f"{value!r:.40} is not an array")
-    return tuple(item(v) for v in value)
-
-
-def _read_instance(cls: type, value: Any) -> Any:
-    if not isinstance(value, cls):
-        raise LinkError(f"{value!r:.40} is not {cls.__name__}")
-    return value
-
-
-@functools.cache
-def _fields(cls: Any) -> list[Callable[[Any], Any]]:
-    hints = typing.get_type_hints(cls)
-    return [_reader(hints[f.name]) for f in dataclasses.fields(cls)]
-
-
-def _read_dataclass(cls: Any, value: Any) -> Any:
-    readers = _fields(cls)
-    if not isinstance(value, list) or len(value) != len(readers):
-        raise LinkError(f"{cls.__name__} does not have the fields {value!r:.60}")
-    return cls(*(read(v) for read, v in zip(readers, value, strict=True)))
 
 
 def differ(worker: str, worker_speaks: int, stage_speaks: int) -> str:
