@@ -40,7 +40,7 @@ Serve = Callable[[StreamReader, StreamWriter], Awaitable[None]]
 """Talk with one connection; closing it is the door's affair."""
 
 
-class Door:
+class Listener:
     """One port. ``serve`` may raise `OSError`, `EOFError` and `TimeoutError`: the end of it."""
 
     def __init__(self, name: str, serve: Serve) -> None:

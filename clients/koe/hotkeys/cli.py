@@ -73,13 +73,13 @@ def _refuse_wayland(args: Namespace, environ: Mapping[str, str]) -> None:
 
 def _run(args: Namespace, place: dict[str, Any], settings: Any) -> int:
     from koe.hotkeys.loop import Loop
-    from koe.hotkeys.output import Tell
+    from koe.hotkeys.output import Output
     from koe.transport.address import find
 
     def leave(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    tell = Tell(getattr(args, "json", False))
+    tell = Output(getattr(args, "json", False))
     address = find(place["directory"], place["endpoint"], place["keys"], place["events"])
     before = signal.signal(signal.SIGTERM, leave)
     try:

@@ -25,7 +25,7 @@ class News:
     request: dict[str, Any] | None = None
 
 
-class Post:
+class Connection:
     """``sockets`` are to be polled for reading; `news` is to be asked after each poll."""
 
     def __init__(self, address: Address) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import zmq
 
 from koe.hotkeys.bindings import Binding
-from koe.hotkeys.connection import News, Post
+from koe.hotkeys.connection import Connection, News
 from koe.hotkeys.file import Settings
-from koe.hotkeys.output import Tell
+from koe.hotkeys.output import Output
 from koe.hotkeys.selection import Clipboard, sayable
 from koe.hotkeys.state import CLIPBOARD, Machine, Request
 from koe.hotkeys.x11 import HELD_S, Keyboard, Unusable
@@ -37,7 +37,7 @@ class Loop:
         self,
         settings: Settings,
         address: Address,
-        tell: Tell,
+        tell: Output,
         display: str | None,
         patience_s: float,
     ) -> None:
@@ -46,7 +46,7 @@ class Loop:
         self._display = display
         self._patience_s = patience_s
         self._machine = Machine(settings.bindings, settings.tap_s)
-        self._post = Post(address)
+        self._connection = Connection(address)
         self._absence_told = False
         self._absent_at = time.monotonic() + ABSENT_S
         self._said: Request = {}
@@ -63,7 +63,7 @@ class Loop:
         )
         self._poller = zmq.Poller()
         self._poller.register(self._keyboard.fileno(), zmq.POLLIN)
-        for socket in self._post.sockets:
+        for socket in self._connection.sockets:
             self._poller.register(socket, zmq.POLLIN)
         self._grab()
 
@@ -81,13 +81,13 @@ class Loop:
             for request in self._machine.release_all(time.monotonic()):
                 self._send(request)
             self._keyboard.close()
-            self._post.close()
+            self._connection.close()
 
     def _turn(self) -> None:
         now = time.monotonic()
         while self._take_keys(now):  # asking for one thing may have brought others
             now = time.monotonic()
-        for news in self._post.news():
+        for news in self._connection.news():
             self._take(news)
         self._look_after(now)
         left_s = HELD_S if self._keyboard.holding else LOOK_S
@@ -141,7 +141,7 @@ class Loop:
                     if one.index not in {other.index for other in left}:
                         self._unusable.remove(one)
                         self._tell.usable(self._settings.bindings[one.index])
-        if not self._post.up and now >= self._absent_at:
+        if not self._connection.up and now >= self._absent_at:
             self._say_absent()
 
     def _wait_for_display(self, error: Refused) -> None:
@@ -182,7 +182,7 @@ class Loop:
 
     def _send(self, request: Request) -> None:
         try:
-            if not self._post.send(request):
+            if not self._connection.send(request):
                 self._say_absent()
         except WireError as error:
             self._tell.problem(error.code, error.message, error.hint)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from koe.hotkeys.x11 import Unusable
 
 
-class Tell:
+class Output:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
 

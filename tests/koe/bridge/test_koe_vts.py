@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from koe.bridge.vts import api
-from koe.bridge.vts.parameters import MOUTH, REPEAT_S, Face
+from koe.bridge.vts.parameters import MOUTH, REPEAT_S, Parameters
 from koe.bridge.vts.token import Tokens
 from koe.protocol import Mouth
 from koe.transport.connection import Refused
@@ -38,7 +38,7 @@ def mouth(opened: float, t: float = 0.0, ahead_s: float = 0.03, **rest: Any) -> 
 
 
 def test_a_value_is_said_when_it_is_heard_and_not_before() -> None:
-    face = Face()
+    face = Parameters()
     face.take(mouth(0.5, t=900.0, ahead_s=0.03), now_s=10.0)  # the clocks need not agree
     assert face.next_s() == pytest.approx(10.01)  # as the window begins
     assert face.due(10.005) is None
@@ -47,7 +47,7 @@ def test_a_value_is_said_when_it_is_heard_and_not_before() -> None:
 
 
 def test_of_what_is_late_only_the_last_is_said() -> None:
-    face = Face()
+    face = Parameters()
     for number in range(5):
         face.take(mouth(number / 10), now_s=1.0 + number * 0.02)
     assert face.due(2.0) == {MOUTH: 0.4}
@@ -55,7 +55,7 @@ def test_of_what_is_late_only_the_last_is_said() -> None:
 
 
 def test_a_value_is_repeated_until_the_mouth_is_shut_and_given_back() -> None:
-    face = Face()
+    face = Parameters()
     face.take(mouth(0.7), 0.0)
     assert face.due(0.1) == {MOUTH: 0.7}
     assert face.due(0.1 + REPEAT_S) == {MOUTH: 0.7}
@@ -67,7 +67,7 @@ def test_a_value_is_repeated_until_the_mouth_is_shut_and_given_back() -> None:
 
 
 def test_one_output_one_voice_and_vowels() -> None:
-    face = Face(vowels=True, output="main", voice="low")
+    face = Parameters(vowels=True, output="main", voice="low")
     face.take(mouth(0.7, output="other"), 0.0)
     assert face.due(0.1) is None
     face.take(mouth(0.7, shape="o"), 0.0)
@@ -80,7 +80,7 @@ def test_one_output_one_voice_and_vowels() -> None:
 
 
 def test_leaving_an_open_mouth_shuts_it() -> None:
-    face = Face()
+    face = Parameters()
     assert face.release() is None
     face.take(mouth(0.7), 0.0)
     face.due(0.1)

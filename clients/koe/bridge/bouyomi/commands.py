@@ -29,7 +29,7 @@ class Manner:
     output: str | None = None
 
 
-class Acts:
+class Commands:
     """Every method raises `NoDaemon` and `Refused` of `koe.client`.
 
     One request at a time, in the order in which they came: a viewer that says a line and skips it

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 import h11
 
 from koe import protocol
-from koe.bridge.bouyomi.commands import Acts
+from koe.bridge.bouyomi.commands import Commands
 from koe.bridge.bouyomi.guard import Visitor, admit
 from koe.bridge.bouyomi.wire import SPEED, TONE, VOLUME, Talk, clean, within
 from koe.bridge.listener import PATIENCE_S
@@ -69,9 +69,9 @@ class Answer:
 class HttpDoor:
     """``port`` is set when it is known: a request must name it."""
 
-    def __init__(self, acts: Acts, origins: Collection[str], notes: Notes) -> None:
+    def __init__(self, commands: Commands, origins: Collection[str], notes: Notes) -> None:
         self.port = 0
-        self._acts = acts
+        self._commands = commands
         self._origins = frozenset(origins)
         self._notes = notes
         self._pages: dict[str, Callable[[Fields], Awaitable[dict[str, Any]]]] = {
@@ -160,7 +160,7 @@ class HttpDoor:
         text = clean(fields.get("text", ""))
         if not text:
             raise Refused("missing_field", "there is no text", "add ?text=...")
-        task = await self._acts.talk(
+        task = await self._commands.talk(
             Talk(
                 text=text,
                 voice=max(0, _number(fields, "voice")),
@@ -175,25 +175,25 @@ class HttpDoor:
         self, verb: type[protocol.Request]
     ) -> Callable[[Fields], Awaitable[dict[str, Any]]]:
         async def page(_: Fields) -> dict[str, Any]:
-            await self._acts.control(verb)
+            await self._commands.control(verb)
             return {}
 
         return page
 
     async def _get_pause(self, _: Fields) -> dict[str, Any]:
-        return {"pause": await self._acts.paused()}
+        return {"pause": await self._commands.paused()}
 
     async def _get_now_playing(self, _: Fields) -> dict[str, Any]:
-        return {"nowPlaying": await self._acts.playing()}
+        return {"nowPlaying": await self._commands.playing()}
 
     async def _get_now_task_id(self, _: Fields) -> dict[str, Any]:
-        return {"nowTaskId": await self._acts.sounding()}
+        return {"nowTaskId": await self._commands.sounding()}
 
     async def _get_talk_task_count(self, _: Fields) -> dict[str, Any]:
-        return {"talkTaskCount": await self._acts.waiting()}
+        return {"talkTaskCount": await self._commands.waiting()}
 
     async def _get_voice_list(self, _: Fields) -> dict[str, Any]:
-        voices = await self._acts.voices()
+        voices = await self._commands.voices()
         entries = [{"id": n, "kind": "koed", "name": name, "alias": ""} for n, name in voices]
         return {"voiceList": entries}
 

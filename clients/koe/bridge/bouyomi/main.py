@@ -9,9 +9,9 @@ from argparse import Namespace
 from typing import Any
 
 from koe.aio import AsyncClient
-from koe.bridge.bouyomi.commands import Acts, Manner
+from koe.bridge.bouyomi.commands import Commands, Manner
 from koe.bridge.bouyomi.tcp import TcpDoor
-from koe.bridge.listener import Door, interruption
+from koe.bridge.listener import Listener, interruption
 from koe.bridge.names import tell_unknown
 from koe.bridge.notes import Notes
 from koe.transport.connection import Refused
@@ -29,14 +29,14 @@ async def _serve(args: Namespace, place: dict[str, Any]) -> None:
     notes = Notes("bridge bouyomi")
     manner = Manner(dict(args.voices), args.priority, args.output)
     async with AsyncClient(**place) as koed, contextlib.AsyncExitStack() as doors:
-        acts = Acts(koed, manner, notes)
+        commands = Commands(koed, manner, notes)
         ports = {}
         if not args.no_tcp:
             ports["tcp"] = await _open(
-                doors, Door("tcp", TcpDoor(acts, notes).serve), args.tcp_port
+                doors, Listener("tcp", TcpDoor(commands, notes).serve), args.tcp_port
             )
         if not args.no_http:
-            ports["http"] = await _open_http(doors, acts, args, notes)
+            ports["http"] = await _open_http(doors, commands, args, notes)
         if not ports:
             raise Refused("no_door", "both doors are to stay shut", "leave out one of --no-...")
         _tell(args, notes, ports)
@@ -44,14 +44,14 @@ async def _serve(args: Namespace, place: dict[str, Any]) -> None:
         await interruption()
 
 
-async def _open(doors: contextlib.AsyncExitStack, door: Door, port: int) -> int:
+async def _open(doors: contextlib.AsyncExitStack, door: Listener, port: int) -> int:
     await door.open(port)
     doors.push_async_callback(door.close)
     return door.port
 
 
 async def _open_http(
-    doors: contextlib.AsyncExitStack, acts: Acts, args: Namespace, notes: Notes
+    doors: contextlib.AsyncExitStack, commands: Commands, args: Namespace, notes: Notes
 ) -> int:
     try:
         from koe.bridge.bouyomi.http import HttpDoor
@@ -60,8 +60,8 @@ async def _open_http(
             "library_missing", f"the HTTP door cannot be opened: {error}",
             "pip install 'koed[bridges]', or use --no-http",
         ) from error  # fmt: skip
-    http = HttpDoor(acts, args.origins, notes)
-    http.port = await _open(doors, Door("http", http.serve), args.http_port)
+    http = HttpDoor(commands, args.origins, notes)
+    http.port = await _open(doors, Listener("http", http.serve), args.http_port)
     return http.port
 
 

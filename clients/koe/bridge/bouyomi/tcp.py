@@ -11,7 +11,7 @@ from asyncio import StreamReader, StreamWriter
 
 from koe import protocol
 from koe.bridge.bouyomi import wire
-from koe.bridge.bouyomi.commands import Acts
+from koe.bridge.bouyomi.commands import Commands
 from koe.bridge.listener import PATIENCE_S
 from koe.bridge.notes import Notes
 from koe.transport.connection import NoDaemon
@@ -28,8 +28,8 @@ CONTROLS: dict[int, type[protocol.Request]] = {
 class TcpDoor:
     """Serves one connection at a time with one command; what follows it is not read."""
 
-    def __init__(self, acts: Acts, notes: Notes) -> None:
-        self._acts = acts
+    def __init__(self, commands: Commands, notes: Notes) -> None:
+        self._commands = commands
         self._notes = notes
 
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
@@ -45,7 +45,7 @@ class TcpDoor:
             if talk is None:
                 writer.write(await self._carry_out(command))
             elif talk.text:
-                await self._acts.talk(talk)
+                await self._commands.talk(talk)
         except NoDaemon:
             writer.transport.abort()  # no answer is better than a false one; it has been told
         except WireError as error:
@@ -54,15 +54,15 @@ class TcpDoor:
 
     async def _carry_out(self, command: int) -> bytes:
         """The answer's bytes, none if the command has no answer."""
-        acts = self._acts
+        commands = self._commands
         if command in CONTROLS:
-            await acts.control(CONTROLS[command])
+            await commands.control(CONTROLS[command])
             return b""
         if command == wire.GET_TASK_COUNT:
-            return (await acts.waiting()).to_bytes(4, "little")
+            return (await commands.waiting()).to_bytes(4, "little")
         if command == wire.GET_PAUSE:
-            return bytes([await acts.paused()])
-        return bytes([await acts.playing()])
+            return bytes([await commands.paused()])
+        return bytes([await commands.playing()])
 
 
 async def _talk(reader: StreamReader) -> wire.Talk | None:

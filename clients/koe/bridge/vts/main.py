@@ -14,7 +14,8 @@ from koe.aio import AsyncClient
 from koe.bridge.listener import interruption
 from koe.bridge.names import tell_unknown
 from koe.bridge.notes import Notes
-from koe.bridge.vts import api, parameters
+from koe.bridge.vts import api
+from koe.bridge.vts.parameters import VOWELS, Parameters
 from koe.bridge.vts.token import Tokens, default_path
 from koe.protocol import Mouth
 from koe.transport.connection import NoDaemon, Refused, require
@@ -58,7 +59,7 @@ async def _serve(args: Namespace, place: dict[str, Any]) -> int:
 
 
 class Bridge:
-    """koed's events on one side, VTube Studio on the other, `parameters.Face` between them."""
+    """koed's events on one side, VTube Studio on the other, `Parameters` between them."""
 
     def __init__(self, args: Namespace, notes: Notes) -> None:
         self._address: str = args.address
@@ -66,7 +67,7 @@ class Bridge:
         self._json: bool = getattr(args, "json", False)
         self._tokens = Tokens(Path(args.token_file) if args.token_file else default_path())
         self._notes = notes
-        self._face = parameters.Face(args.vowels, args.lead_ms / 1000, args.output, args.voice)
+        self._mouth = Parameters(args.vowels, args.lead_ms / 1000, args.output, args.voice)
         self._news = asyncio.Event()
         self.denied = False
 
@@ -76,7 +77,7 @@ class Bridge:
             with contextlib.suppress(NoDaemon):
                 async for event in koed.events(["mouth"]):
                     if isinstance(event, Mouth):
-                        self._face.take(event, time.monotonic())
+                        self._mouth.take(event, time.monotonic())
                         self._news.set()
             await asyncio.sleep(FIRST_WAIT_S)
 
@@ -119,7 +120,7 @@ class Bridge:
         finally:
             for part in (listening, moving):
                 part.cancel()
-            shut = self._face.release()
+            shut = self._mouth.release()
             if shut is not None:
                 with contextlib.suppress(Exception):  # it has gone, or says so by itself
                     await session.say(shut)
@@ -128,16 +129,16 @@ class Bridge:
     async def _move(self, session: Any) -> None:
         await session.log_in(self._tokens, self._address)
         if self._vowels:
-            names = {name: EXPLANATION.format(shape) for shape, name in parameters.VOWELS.items()}
+            names = {name: EXPLANATION.format(shape) for shape, name in VOWELS.items()}
             await session.create(names)
         self._notes.tell(f"moving the mouth in VTube Studio at {self._address}")
         if self._json:
             print(json.dumps({"connected": self._address}), flush=True)
         while True:
-            values = self._face.due(time.monotonic())
+            values = self._mouth.due(time.monotonic())
             if values is not None:
                 await session.say(values)
-            await self._until(self._face.next_s())
+            await self._until(self._mouth.next_s())
 
     async def _until(self, due_s: float | None) -> None:
         """Until then, or until there is news."""

@@ -24,7 +24,7 @@ class Frame:
     """False: the mouth is shut and given back."""
 
 
-class Face:
+class Parameters:
     """Takes events as they come and gives frames when they are due."""
 
     def __init__(
