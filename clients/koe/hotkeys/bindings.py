@@ -170,21 +170,22 @@ def parse(entries: Iterable[Entry]) -> tuple[tuple[Binding, ...], tuple[Problem,
     bindings: list[Binding] = []
     problems: list[Problem] = []
     seen: dict[str, int] = {}
+    """Line of each key."""
     for entry in entries:
         if len(bindings) >= MAX_BINDINGS:
             problems.append(Problem(entry.line, entry.key, f"more than {MAX_BINDINGS} keys"))
             break
         try:
             binding = _binding(entry)
-            first = seen.setdefault(binding.combo.identity, entry.line)
-            if first != entry.line or any(b.combo.identity == binding.combo.identity
-                                          for b in bindings):  # fmt: skip
+            first = seen.get(binding.combo.identity)
+            if first is not None:
                 where = f"the first one is in line {first}" if first else "it is there already"
                 raise BindingError("this key stands twice", where)
         except BindingError as error:
             problems.append(Problem(entry.line, entry.key[:60], str(error), error.hint))
             continue
         bindings.append(binding)
+        seen[binding.combo.identity] = entry.line
     return tuple(bindings), tuple(problems)
 
 

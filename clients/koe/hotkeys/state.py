@@ -46,17 +46,13 @@ class Machine:
     panicked: bool = False
     """Latched, by the panic key or by whomever; only a release ends it."""
     _down: set[int] = field(default_factory=set)
+    """The keys that are down."""
     _holds: list[_Hold] = field(default_factory=list)
     """Voice keys that are down, in the order of pressing."""
     _base: str = ""
     """The voice under all holds."""
     _before: dict[str, str] = field(default_factory=dict)
     """The voice that a tap on this voice's key goes back to."""
-
-    @property
-    def held(self) -> frozenset[int]:
-        """The keys that are down."""
-        return frozenset(self._down)
 
     def press(self, index: int, now: float) -> list[Request]:
         """A key goes down. One that is down already repeats itself: nothing."""

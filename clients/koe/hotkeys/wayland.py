@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from koe.hotkeys.bindings import Binding, Combo
 
-DESKTOPS = ("gnome", "kde", "sway")
 _GTK = {"ctrl": "<Control>", "alt": "<Alt>", "shift": "<Shift>", "super": "<Super>", "altgr": ""}
 _QT = {"ctrl": "Ctrl", "alt": "Alt", "shift": "Shift", "super": "Meta", "altgr": ""}
 _SWAY = {"ctrl": "Ctrl", "alt": "Mod1", "shift": "Shift", "super": "Mod4", "altgr": "Mod5"}

@@ -44,8 +44,7 @@ class Commands:
         self._absent = False
 
     async def talk(self, talk: Talk) -> int:
-        """Say a line; its number. Speed, tone and volume are not koed's to change: a profile has
-        its own."""
+        """Say a line; its number."""
         async with self._turn:
             name = await self._name(talk.voice)
             try:

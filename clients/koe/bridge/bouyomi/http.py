@@ -20,7 +20,7 @@ import h11
 from koe import protocol
 from koe.bridge.bouyomi.commands import Commands
 from koe.bridge.bouyomi.guard import Visitor, admit
-from koe.bridge.bouyomi.wire import SPEED, TONE, VOLUME, Talk, clean, within
+from koe.bridge.bouyomi.wire import Talk, clean
 from koe.bridge.listener import PATIENCE_S
 from koe.bridge.notes import Notes
 from koe.transport.connection import NoDaemon, Refused
@@ -160,16 +160,7 @@ class HttpDoor:
         text = clean(fields.get("text", ""))
         if not text:
             raise Refused("missing_field", "there is no text", "add ?text=...")
-        task = await self._commands.talk(
-            Talk(
-                text=text,
-                voice=max(0, _number(fields, "voice")),
-                speed=within(_number(fields, "speed"), SPEED),
-                tone=within(_number(fields, "tone"), TONE),
-                volume=within(_number(fields, "volume"), VOLUME),
-            )
-        )
-        return {"taskId": task}
+        return {"taskId": await self._commands.talk(Talk(text, max(0, _number(fields, "voice"))))}
 
     def _control(
         self, verb: type[protocol.Request]

@@ -21,20 +21,14 @@ CHARSETS = {0: "utf-8", 1: "utf-16-le", 2: "cp932"}
 
 MAX_TEXT_BYTES = 65536
 
-SPEED, TONE, VOLUME = (50, 300), (50, 200), (0, 100)
-"""What Bouyomi-chan takes, in percent; -1 = its own setting."""
-
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """A text to be read. ``voice`` 0 = the current one. ``speed``, ``tone`` and ``volume`` in
-    percent, None = as usual."""
+    """A text to be read. ``voice`` 0 = the current one. Speed, tone and volume are not koed's to
+    change: a profile has its own."""
 
     text: str
     voice: int = 0
-    speed: int | None = None
-    tone: int | None = None
-    volume: int | None = None
 
 
 def command(data: bytes) -> int | None:
@@ -51,22 +45,10 @@ def text_bytes(head: bytes) -> int | None:
 
 def talk(head: bytes, data: bytes) -> Talk:
     """The talk of a header, of which `text_bytes` was not None, and its text."""
-    speed, tone, volume, voice, charset, _ = TALK_HEAD.unpack(head)
-    return Talk(
-        text=clean(data.decode(CHARSETS[charset], "replace")),
-        voice=max(0, voice),
-        speed=within(speed, SPEED),
-        tone=within(tone, TONE),
-        volume=within(volume, VOLUME),
-    )
+    *_, voice, charset, _length = TALK_HEAD.unpack(head)
+    return Talk(clean(data.decode(CHARSETS[charset], "replace")), max(0, voice))
 
 
 def clean(text: str) -> str:
     """Without the marks that some clients leave around a text: a byte order mark, a final NUL."""
     return text.removeprefix("\ufeff").rstrip("\0").strip()
-
-
-def within(value: int, bounds: tuple[int, int]) -> int | None:
-    """``value`` within its bounds; None for what is below zero, which means "as usual"."""
-    low, high = bounds
-    return None if value < 0 else min(max(value, low), high)
