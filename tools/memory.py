@@ -21,7 +21,7 @@ import tempfile
 import time
 import wave
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -224,7 +224,7 @@ class _Act:
 
 @dataclass
 class Soak:
-    """Keeps `LANES` lanes busy; a `HostListener`."""
+    """Keeps `LANES` lanes busy; a `HostListener`, and the owner of all jobs."""
 
     host: EngineHost = field(init=False)
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -350,12 +350,18 @@ class Soak:
     ) -> None:
         self._broken = f"the voice {name}: {message}"
 
-    def chunk(
-        self, serial: int, lane: int, pcm: NDArray[np.float32], rate_hz: int, *marks: Any
-    ) -> None:
-        act = self._acts.get(lane)
-        if act is None or act.serial != serial:
+    def owner_of(self, serial: int) -> Soak:
+        return self
+
+    def _found(self, serial: int) -> tuple[int, _Act] | None:
+        """The lane and the act whose job this is, unless another one goes on in its place."""
+        return next(((lane, a) for lane, a in self._acts.items() if a.serial == serial), None)
+
+    def chunk(self, serial: int, pcm: NDArray[np.float32], rate_hz: int, *marks: Any) -> None:
+        found = self._found(serial)
+        if found is None:
             return
+        lane, act = found
         first, act.heard_s = act.heard_s == 0.0, act.heard_s + len(pcm) / rate_hz
         self.host.grant(lane, 0.0)
         if first and act.turn.kind == "cut":
@@ -365,20 +371,24 @@ class Soak:
             self._issue(lane, act, TAKES_OVER[act.turn.voice], restyle_of=serial)
             self._keep()
 
-    def mended(self, serial: int, lane: int, code: str) -> None:
+    def mended(self, serial: int, code: str) -> None:
         self.mended_jobs[code] += 1
 
-    def done(self, serial: int, lane: int, seconds: float) -> None:
-        act = self._acts.get(lane)
-        if act is not None and act.serial == serial:
+    def done(self, serial: int) -> None:
+        found = self._found(serial)
+        if found is not None:
+            lane, act = found
             restyled = act.turn.kind == "restyled"
             self._over(lane, "restyled" if restyled else "finished")
 
-    def failed(self, serial: int, lane: int, code: str, message: str) -> None:
+    def lost(self, serials: Collection[int], code: str) -> None: ...
+
+    def failed(self, serial: int, code: str, message: str) -> None:
+        found = self._found(serial)
         if code in ("engine_bug", "device_lost", "oom"):
             self._broken = f"{code}: {message}"
-        elif serial == self._acts[lane].serial:
-            self._over(lane, code)
+        elif found is not None:
+            self._over(found[0], code)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ DEADLINE_S = 60.0
 
 @dataclass
 class Diary:
-    """A `HostListener` that remembers."""
+    """A `HostListener`, and the owner of all jobs, that remembers."""
 
     ups: list[int] = field(default_factory=list)
     downs: list[tuple[str, str, float, list[int]]] = field(default_factory=list)
@@ -64,8 +64,11 @@ class Diary:
         self.broken[name] = (code, message)
         self.hints[name] = hint
 
+    def owner_of(self, serial: int) -> Diary:
+        return self
+
     def chunk(
-        self, serial: int, lane: int, pcm: NDArray[np.float32], rate_hz: int,
+        self, serial: int, pcm: NDArray[np.float32], rate_hz: int,
         words: tuple[Word, ...], mouths: tuple[Mouth, ...],
     ) -> None:  # fmt: skip
         self.order.append(("chunk", serial))
@@ -74,14 +77,16 @@ class Diary:
         self.mouths.setdefault(serial, []).extend(mouths)
         self.rate_hz[serial] = rate_hz
 
-    def mended(self, serial: int, lane: int, code: str) -> None:
+    def mended(self, serial: int, code: str) -> None:
         self.mends.setdefault(serial, []).append(code)
 
-    def done(self, serial: int, lane: int, seconds: float) -> None:
+    def done(self, serial: int) -> None:
         self.order.append(("done", serial))
-        self.seconds[serial] = seconds
+        self.seconds[serial] = self.heard_s(serial)
 
-    def failed(self, serial: int, lane: int, code: str, message: str) -> None:
+    def lost(self, serials: Collection[int], code: str) -> None: ...
+
+    def failed(self, serial: int, code: str, message: str) -> None:
         self.order.append(("failed", serial))
         self.failures[serial] = (code, message)
 

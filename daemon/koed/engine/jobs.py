@@ -43,10 +43,14 @@ class JobOwner(Protocol):
         rate_hz: int,
         words: tuple[Word, ...],
         mouths: tuple[Mouth, ...],
-    ) -> None: ...
+    ) -> None:
+        """``pcm``: float32 mono ``[S]``, read-only."""
+
     def done(self, serial: int) -> None: ...
     def failed(self, serial: int, code: str, message: str) -> None: ...
-    def mended(self, serial: int, code: str) -> None: ...
+    def mended(self, serial: int, code: str) -> None:
+        """The engine found its own work on a job wrong (``code``) and made it anew, unheard."""
+
     def lost(self, serials: Collection[int], code: str) -> None: ...
 
 

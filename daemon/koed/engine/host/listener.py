@@ -7,8 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from koed.engine.base import Capabilities, Mouth, Word
+from koed.engine.base import Capabilities
 from koed.engine.host.worker_state import WorkerState
+from koed.engine.jobs import JobOwner
 from koed.engine.wire import Done, Failed, Mended, Sound
 
 
@@ -34,23 +35,8 @@ class HostListener(Protocol):
         self, engine: str, name: str, key: str, code: str, message: str, hint: str
     ) -> None: ...
 
-    def chunk(
-        self,
-        serial: int,
-        lane: int,
-        pcm: NDArray[np.float32],
-        rate_hz: int,
-        words: tuple[Word, ...],
-        mouths: tuple[Mouth, ...],
-    ) -> None:
-        """``pcm``: float32 mono ``[S]``, read-only. Never of a job that `keep` left out."""
-
-    def done(self, serial: int, lane: int, seconds: float) -> None: ...
-
-    def mended(self, serial: int, lane: int, code: str) -> None:
-        """The engine found its own work on a job wrong (``code``) and made it anew, unheard."""
-
-    def failed(self, serial: int, lane: int, code: str, message: str) -> None: ...  # fmt: skip
+    def owner_of(self, serial: int) -> JobOwner | None:
+        """Who hears what becomes of a job; never asked of one that `keep` left out."""
 
 
 def tell_of_job(
@@ -61,17 +47,20 @@ def tell_of_job(
 ) -> None:
     """Pass on what a worker says of a job, if that is still alive."""
     alive = message.serial in worker.outstanding
+    owner = listener.owner_of(message.serial) if alive else None
     match message:
         case Sound(serial, lane, _, rate_hz, words, mouths) if pcm is not None and rate_hz > 0:
             # Sound of dead jobs counts too: the worker has used the lane's credit for it.
             worker.received_s[lane] = worker.received_s.get(lane, 0.0) + len(pcm) / rate_hz
-            if alive:
-                listener.chunk(serial, lane, pcm, rate_hz, words, mouths)
-        case Mended(serial, lane, code) if alive:
-            listener.mended(serial, lane, code)
-        case Done(serial, lane, seconds) if alive:
+            if owner is not None:
+                owner.chunk(serial, pcm, rate_hz, words, mouths)
+        case Mended(serial, _, code) if owner is not None:
+            owner.mended(serial, code)
+        case Done(serial) if alive:
             worker.drop([serial])
-            listener.done(serial, lane, seconds)
-        case Failed(serial, lane, code, text) if alive:
+            if owner is not None:
+                owner.done(serial)
+        case Failed(serial, _, code, text) if alive:
             worker.drop([serial])
-            listener.failed(serial, lane, code, text)
+            if owner is not None:
+                owner.failed(serial, code, text)

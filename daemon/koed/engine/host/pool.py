@@ -10,17 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import zmq
-from numpy.typing import NDArray
 
 from koe.protocol import EngineDown, EngineUp
 from koed.config.daemon import EngineConfig
 from koed.config.profile import Profile
 from koed.engine import registry
-from koed.engine.base import Capabilities, Mouth, Word
+from koed.engine.base import Capabilities
 from koed.engine.host.supervisor import EngineHost
-from koed.engine.jobs import Jobs
+from koed.engine.jobs import JobOwner, Jobs
 from koed.errors import EngineError, KoedError
 from koed.events import Bus
 
@@ -148,30 +146,5 @@ class EngineHosts:
     ) -> None:
         self._book.voice_failed(engine, key, KoedError(code, message, hint))
 
-    def chunk(
-        self,
-        serial: int,
-        lane: int,
-        pcm: NDArray[np.float32],
-        rate_hz: int,
-        words: tuple[Word, ...],
-        mouths: tuple[Mouth, ...],
-    ) -> None:
-        owner = self._jobs.owner_of(serial)
-        if owner is not None:
-            owner.chunk(serial, pcm, rate_hz, words, mouths)
-
-    def mended(self, serial: int, lane: int, code: str) -> None:
-        owner = self._jobs.owner_of(serial)
-        if owner is not None:
-            owner.mended(serial, code)
-
-    def done(self, serial: int, lane: int, seconds: float) -> None:
-        owner = self._jobs.owner_of(serial)
-        if owner is not None:
-            owner.done(serial)
-
-    def failed(self, serial: int, lane: int, code: str, message: str) -> None:
-        owner = self._jobs.owner_of(serial)
-        if owner is not None:
-            owner.failed(serial, code, message)
+    def owner_of(self, serial: int) -> JobOwner | None:
+        return self._jobs.owner_of(serial)

@@ -121,11 +121,6 @@ class EngineHost:
         return self._active.rss_mb if self._active else 0.0
 
     @property
-    def idle_swap_due(self) -> bool:
-        """A fresh worker stands by, or is starting, for when nothing is being spoken."""
-        return self._workers is not None and self._workers.standby is not None
-
-    @property
     def jobs(self) -> frozenset[int]:
         """Serials of jobs that the worker has and has not finished, by its newest beat (which may
         be a moment old), and of those that wait here."""
@@ -303,8 +298,9 @@ class EngineHost:
     def _fail_unspoken(self) -> None:
         unspoken, self._unspoken = self._unspoken, []
         for job in unspoken:
-            text = f"no {self.name} worker is up"
-            self._listener.failed(job.serial, job.lane, "engine_down", text)
+            owner = self._listener.owner_of(job.serial)
+            if owner is not None:
+                owner.failed(job.serial, "engine_down", f"no {self.name} worker is up")
 
     # --- up and down -------------------------------------------------------------------------
 
