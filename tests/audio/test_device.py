@@ -39,13 +39,13 @@ def test_plays_into_its_sink_without_a_gap(sound: SoundServer) -> None:
     assert dict(os.environ) == before
     player.release()
     wait_for(lambda: recorder.loud_s() > 0.55, what="half a second of sound")
-    wait_for(player.healthy, what="it plays on")
+    wait_for(lambda: player.trouble() is None, what="it plays on")
     assert player.blocks > 50
     assert player.faults == 0
     wait_for(lambda: 0.0 < player.latency_s < 0.5, what="the latency is known")
     wait_for(lambda: abs(recorder.pitch_hz() - 440.0) < 1.0, what="half a second without a gap")
     assert player.close(20.0)
-    assert not player.healthy()
+    assert player.trouble() is not None
 
 
 def test_is_silent_until_released_and_while_held(pulse: SoundServer) -> None:
@@ -91,7 +91,7 @@ def test_a_broken_source_is_silence_and_counted(pulse: SoundServer) -> None:
     player.release()
     recorder.wait_for_sound()
     assert player.faults >= 10
-    wait_for(player.healthy, what="it plays on")
+    wait_for(lambda: player.trouble() is None, what="it plays on")
     player.close()
 
 
@@ -101,7 +101,7 @@ def test_notices_that_the_server_died(sound: SoundServer) -> None:
     player.release()
     wait_for(lambda: player.blocks > 10)
     sound.kill()
-    wait_for(lambda: not player.healthy(), what="the loss is noticed")
+    wait_for(player.trouble, what="the loss is noticed")
     assert player.close(20.0)
     with pytest.raises(DeviceError) as caught:
         device().open(ToneSource())
@@ -109,7 +109,7 @@ def test_notices_that_the_server_died(sound: SoundServer) -> None:
     sound.start()
     again = device()
     again.open(ToneSource())
-    wait_for(again.healthy, what="it plays again")
+    wait_for(lambda: again.trouble() is None, what="it plays again")
     assert again.close(20.0)
 
 

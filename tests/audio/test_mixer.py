@@ -115,7 +115,6 @@ def test_loud_lanes_together_stay_below_the_ceiling() -> None:
     rig.run(RATE)
     assert 0.8 < np.abs(rig.out).max() <= 10 ** (-1.0 / 20)
     assert rig.mixer.limited_blocks > 0
-    assert rig.mixer.peak == pytest.approx(np.abs(rig.out).max())
 
 
 def test_limited_sound_leaves_no_trace_behind_a_silence() -> None:

@@ -46,7 +46,7 @@ class Outputs:
         )
         self.made.append(output)
         output.start()
-        assert output.wait_settled(40.0)
+        wait_for(lambda: output.settled)
         return output
 
     def _wake(self) -> None:

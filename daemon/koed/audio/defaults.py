@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from koed.audio.sound_server import OWNER, SoundServer
+from koed.audio.sound_server import SoundServer, others
 from koed.errors import DeviceError
 
 SETTLE_S = 0.1
@@ -101,11 +101,4 @@ class DefaultDevices:
 
 
 def _others(server: SoundServer, kind: Kind) -> list[str]:
-    """Names of the devices that are no koed's, monitors left out."""
-    listed = server.call(lambda p: getattr(p, f"{kind}_list")())
-    return [
-        item.name
-        for item in listed
-        if item.proplist.get("koed.owner") != OWNER
-        and item.proplist.get("device.class") != "monitor"
-    ]
+    return [item.name for item in others(server, kind)]

@@ -1,7 +1,7 @@
 """A PortAudio stream into a PulseAudio or PipeWire sink, fed by callback. The only PyAudio.
 
-PortAudio reaches the sound server through ALSA's ``pulse`` plugin. Which sink and which server is
-decided by environment variables that libpulse reads while a stream is opened, so opening is
+PortAudio reaches the sound server through ALSA's ``pulse`` plugin. Which sink is decided
+by environment variables that libpulse reads while a stream is opened, so opening is
 serialised over the process. No call here can hang for longer than its deadline: what a stopped
 server holds up is left behind in a daemon thread and cleans up after itself when it wakes.
 """
@@ -112,12 +112,10 @@ class PulseDevice:
     """One stream into one sink, for one opening: after `close` make a new one.
 
     It starts silent: nothing is rendered until `release`, so that the caller can first check where
-    the server has put the stream. ``server`` is a PulseAudio address, None = the user's own.
+    the server has put the stream.
     """
 
-    def __init__(
-        self, rate_hz: int, block_frames: int, sink_name: str, server: str | None = None
-    ) -> None:
+    def __init__(self, rate_hz: int, block_frames: int, sink_name: str) -> None:
         self.name = f"pulse:{sink_name}"
         self.mark = f"{os.getpid()}-{next(_marks)}"
         self.underruns = 0
@@ -129,7 +127,6 @@ class PulseDevice:
         self._rate_hz = rate_hz
         self._block_frames = block_frames
         self._sink_name = sink_name
-        self._server = server
         self._source: Source | None = None
         self._stream: Any = None
         self._lock = threading.Lock()
@@ -164,11 +161,10 @@ class PulseDevice:
             raise _translated(call.error, noise) from call.error
 
     def _variables(self) -> dict[str, str]:
-        variables = {
+        return {
             "PULSE_SINK": self._sink_name,
             "PULSE_PROP": f"{MARK}={self.mark} {_PLUGIN_PROPERTIES}{self._sink_name}",
         }
-        return variables | ({"PULSE_SERVER": self._server} if self._server else {})
 
     def _open(self) -> None:
         self._called_s = time.monotonic()
@@ -195,9 +191,6 @@ class PulseDevice:
         deadline_s = time.monotonic() + 0.1
         while self._rendering and time.monotonic() < deadline_s:
             time.sleep(0.0005)
-
-    def healthy(self) -> bool:
-        return self.trouble() is None
 
     def trouble(self) -> DeviceError | None:
         """What is wrong with the stream; None = it plays."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from koed.audio.device import MARK
 from koed.audio.muted_streams import MutedStreams, name_of
-from koed.audio.sound_server import OWNER, SoundServer
+from koed.audio.sound_server import OWNER, SoundServer, others
 from koed.errors import KoedError
 
 RETURNS_ALLOWED = 2
@@ -92,7 +92,6 @@ class ForeignStreams:
 
 def _speakers(server: SoundServer) -> Any:
     """The default sink, or any that is not a koed's; None = there is none."""
-    listed = server.call(lambda p: p.sink_list())
-    sinks = [sink for sink in listed if sink.proplist.get("koed.owner") != OWNER]
+    sinks = others(server, "sink")
     default = server.call(lambda p: p.server_info()).default_sink_name
     return next((s for s in sinks if s.name == default), sinks[0] if sinks else None)

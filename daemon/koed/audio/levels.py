@@ -33,8 +33,6 @@ class Meter:
         self._energy = 0.0
         self._peak = 0.0
         self._told_silence = True
-        self.peak = 0.0
-        """Highest sample since the start, linear."""
         self.windows: deque[Level] = deque(maxlen=KEPT)
 
     def add(self, block: NDArray[np.float32], clock: int) -> None:
@@ -62,5 +60,4 @@ class Meter:
         elif not self._told_silence:  # it plays, but into a muted output
             self.windows.append((frame, SILENCE_DB, SILENCE_DB))
             self._told_silence = True
-        self.peak = max(self.peak, self._peak)
         self._frames, self._energy, self._peak = 0, 0.0, 0.0

@@ -192,11 +192,6 @@ class Mixer:
         return sum(lane.starved for lane in self._lanes.values())
 
     @property
-    def peak(self) -> float:
-        """Highest sample put out so far, linear."""
-        return self._meter.peak
-
-    @property
     def limited_blocks(self) -> int:
         """Blocks in which the limiter turned the sound down."""
         return self._limiter.limited_blocks

@@ -60,9 +60,8 @@ class OutputSignal:
 class Output:
     """Plays ``mixer`` into ``config.sink``. `start`, then `stop`; never raises after `start`.
 
-    ``wake`` is called from the output's thread after a signal was added. ``server`` is a
-    PulseAudio address, None = the user's own. ``memory``: a folder for what the next start is to
-    know; None = nothing.
+    ``wake`` is called from the output's thread after a signal was added. ``memory``: a folder for
+    what the next start is to know; None = nothing.
     """
 
     def __init__(
@@ -72,14 +71,12 @@ class Output:
         audio: AudioConfig,
         mixer: Mixer,
         wake: Callable[[], None] = lambda: None,
-        server: str | None = None,
         memory: Path | None = None,
     ) -> None:
         self.name = name
         self.config = config
         self.audio = audio
         self.mixer = mixer
-        self.server = server
         self.state = "starting"
         """starting, playing, lost or stopped."""
         self.error: DeviceError | None = None
@@ -93,8 +90,8 @@ class Output:
         self._recorders = Recorders(kept["recorders"])
         self._volumes = Volumes()
         self._wishes = Wishes(
-            config, audio, server, kept["default"], self._recorders,
-            ForeignStreams(kept["strangers"]), self._volumes, self._tell,
+            config, audio, kept["default"], self._recorders, ForeignStreams(kept["strangers"]),
+            self._volumes, self._tell,
         )  # fmt: skip
         self._told: dict[str, float] = {}
         self._settled = threading.Event()
@@ -136,9 +133,6 @@ class Output:
     def settled(self) -> bool:
         """The first attempt to open is over, well or badly."""
         return self._settled.is_set()
-
-    def wait_settled(self, timeout_s: float) -> bool:
-        return self._settled.wait(timeout_s)
 
     @property
     def playing(self) -> bool:

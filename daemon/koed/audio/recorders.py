@@ -146,14 +146,10 @@ def _asks_for(stream: Any, microphone: Any) -> bool:
 def who_records(server: SoundServer) -> list[str]:
     """Names of the programs that record what a koed made, and that has ended."""
     left = leftovers(server)
-    streams = source_outputs(server)
+    makers = {item.owner_module for item in left}
+    streams = [s for s in source_outputs(server) if s.owner_module not in makers]
     found: dict[int, Recorder] = {}
     for item in left:
         is_sink = hasattr(item, "monitor_source")
         found |= recorders(streams, item, None) if is_sink else recorders(streams, None, item)
-    makers = {item.owner_module for item in left}
-    return sorted({r.name for i, r in found.items() if _owner(streams, i) not in makers})
-
-
-def _owner(streams: list[Any], index: int) -> int:
-    return int(next(s.owner_module for s in streams if s.index == index))
+    return sorted({recorder.name for recorder in found.values()})

@@ -29,9 +29,8 @@ RETRY_S = 1.0
 class ServerMute:
     """Of the sink with this name, if it is a koed's. Works from `start` to `close`."""
 
-    def __init__(self, sink: str, server: str | None = None) -> None:
+    def __init__(self, sink: str) -> None:
         self._sink = sink
-        self._address = server
         self._wanted = threading.Event()
         self._released = threading.Event()
         self._closing = False
@@ -83,7 +82,7 @@ class ServerMute:
 
     def _serve(self) -> None:
         """One connection, until it breaks or this is closed."""
-        server = SoundServer("koed valve", self._address, wake_fd=self._fd)
+        server = SoundServer("koed valve", wake_fd=self._fd)
         try:
             server.connect()
             # a koed that ended while it was shut, or a server that remembers it, left it so

@@ -42,8 +42,6 @@ class Wishes:
 
     config: OutputConfig
     audio: AudioConfig
-    address: str | None
-    """Of the server, None = the user's own."""
     memory: Path | None
     recorders: Recorders
     foreign: ForeignStreams
@@ -58,9 +56,7 @@ class Installation:
         """``timeout_s``: for each question; 0 = `ANSWER_S`."""
         config = wishes.config
         self.wishes = wishes
-        self.server = SoundServer(
-            address=wishes.address, timeout_s=timeout_s or ANSWER_S, wake_fd=wake_fd
-        )
+        self.server = SoundServer(timeout_s=timeout_s or ANSWER_S, wake_fd=wake_fd)
         self.microphone = VirtualMicrophone(
             self.server, config.sink, config.microphone, config.listed_as, wishes.audio.rate_hz
         )
@@ -79,7 +75,7 @@ class Installation:
         made = self.microphone.ensure(lambda *there: recorders.hush(self.server, *there))
         devices = self.microphone.verify()
         for process in self.microphone.adopted(devices):
-            voucher = SoundServer(client_name(process), self.wishes.address)
+            voucher = SoundServer(client_name(process))
             self._vouchers.append(voucher)
             voucher.connect()
         if made:
@@ -137,8 +133,8 @@ class Session(Installation):
         super().__init__(wishes, wake_fd=stop_fd)
         config, audio = wishes.config, wishes.audio
         self._stopping = stopping
-        self.device = PulseDevice(audio.rate_hz, audio.block_frames, config.sink, wishes.address)
-        self.server_mute = ServerMute(config.sink, wishes.address)
+        self.device = PulseDevice(audio.rate_hz, audio.block_frames, config.sink)
+        self.server_mute = ServerMute(config.sink)
         self._sink = -1
         try:
             self.server.connect()

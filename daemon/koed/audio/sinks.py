@@ -6,7 +6,7 @@ import threading
 import time
 import wave
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,28 +22,6 @@ BUFFER_BLOCKS = 3
 
 NAP_S = 0.05
 """So long is slept at once while nothing sounds; whatever is asked for wakes it."""
-
-
-class Device(Protocol):
-    """Something that calls `Mixer.render` at the pace of a clock, from a thread of its own."""
-
-    name: str
-    latency_s: float
-    """From `Mixer.render` to the ear."""
-    underruns: int
-    blocks: int
-    """Blocks rendered since `open`."""
-    anchor: tuple[int, float] | None
-    """A frame of the mixer's clock and the monotonic time when it leaves the device."""
-
-    def open(self, mixer: Mixer) -> None:
-        """Begin to render; raises `koed.errors.DeviceError`."""
-
-    def close(self) -> None:
-        """Stop; `Mixer.render` is not called any more when this returns."""
-
-    def healthy(self) -> bool:
-        """False once the device is lost."""
 
 
 class NullDevice:
@@ -65,6 +43,7 @@ class NullDevice:
     ) -> None:
         self.name = "null"
         self.latency_s = block_frames / rate_hz
+        """From `Mixer.render` to the ear."""
         self.underruns = 0
         self.blocks = 0
         self.anchor: tuple[int, float] | None = None
@@ -86,13 +65,11 @@ class NullDevice:
         self._thread.start()
 
     def close(self) -> None:
+        """Stop; `Mixer.render` is not called any more when this returns."""
         self._closing = True
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-
-    def healthy(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
 
     def _run(self, mixer: Mixer) -> None:
         start, count = time.monotonic(), 0

@@ -10,7 +10,7 @@ import secrets
 import select
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from koed.errors import DeviceError
 
@@ -26,22 +26,15 @@ NO_INDEX = 0xFFFFFFFF  # PA_INVALID_INDEX: PipeWire has yet to link the stream
 class SoundServer:
     """One connection to PulseAudio or PipeWire; raises `DeviceError`, never hangs.
 
-    ``address`` as in ``PULSE_SERVER``, None = the user's own. ``wake_fd`` is a descriptor that
-    ends `wait` when it becomes readable. After an error connect anew with a new object.
+    It is the user's own, or what ``PULSE_SERVER`` names. ``wake_fd`` is a descriptor that ends
+    `wait` when it becomes readable. After an error connect anew with a new object.
     """
 
-    def __init__(
-        self,
-        name: str = "",
-        address: str | None = None,
-        timeout_s: float = 1.0,
-        wake_fd: int = -1,
-    ) -> None:
+    def __init__(self, name: str = "", timeout_s: float = 1.0, wake_fd: int = -1) -> None:
         self._name = name or client_name(PROCESS)
         self.timeout_s = timeout_s
         self.software = ""
         """What answers, for instance ``PulseAudio (on PipeWire 1.0.5)``."""
-        self._address = address
         self._wake_fd = wake_fd
         self._pulse: Any = None
         self._errors: tuple[type[Exception], ...] = ()
@@ -57,7 +50,7 @@ class SoundServer:
                 "no_libpulse", f"libpulse cannot be loaded: {error}", "apt install libpulse0"
             ) from error
         self._errors = (pulsectl.PulseError, pulsectl.PulseDisconnected, LibPulse.CallError)
-        self._pulse = pulsectl.Pulse(self._name, server=self._address, connect=False)
+        self._pulse = pulsectl.Pulse(self._name, connect=False)
         self._pulse.set_poll_func(self._poll)
         # pulsectl's own timeout for this always lasts to its end.
         self._deadline_s = time.monotonic() + self.timeout_s
@@ -156,6 +149,17 @@ class SoundServer:
             # pulsectl waits for an answer as long as it believes in the connection.
             self._pulse.connected = False
         return count
+
+
+def others(server: SoundServer, kind: Literal["sink", "source"]) -> list[Any]:
+    """The devices that are no koed's, monitors left out."""
+    listed = server.call(lambda p: getattr(p, f"{kind}_list")())
+    return [
+        item
+        for item in listed
+        if item.proplist.get("koed.owner") != OWNER
+        and item.proplist.get("device.class") != "monitor"
+    ]
 
 
 def client_name(process: str) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.audio.device import PulseDevice
-from koed.audio.sound_server import OWNER, SoundServer
+from koed.audio.sound_server import SoundServer, others
 from koed.config.daemon import Config
 from koed.errors import DeviceError
 
@@ -49,11 +49,10 @@ def _speakers() -> str:
     try:
         server.connect()
         name = server.call(lambda p: p.server_info()).default_sink_name
-        sinks = server.call(lambda p: p.sink_list())
+        theirs = [sink.name for sink in others(server, "sink")]
     finally:
         server.close()
-    others = [s.name for s in sinks if s.proplist.get("koed.owner") != OWNER]
-    return name if name in others and name != "auto_null" else ""
+    return name if name in theirs and name != "auto_null" else ""
 
 
 def _rendered(config: Config, file: Path) -> Clip:
