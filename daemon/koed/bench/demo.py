@@ -6,10 +6,10 @@ lines, voices and the switch marked), and prints when everything was heard.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import textwrap
 import time
-import wave
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from koe.protocol import Event
+from koed.audio.sinks import write_wav
 from koed.config import daemon as config
 from koed.testing.rig import Rig, Sound, Watch, rig
 
@@ -57,7 +58,7 @@ def run(out: Path) -> int:
         sound = running.sound(began_t)
     lines = [_with_onset(line, sound) for line in shown]
     _table(lines, switched_t)
-    _write_wav(out / "demo.wav", sound)
+    write_wav(str(out / "demo.wav"), sound.pcm, sound.rate_hz)
     _picture(out / "demo.png", sound, lines, switched_t)
     print(f"left {out / 'demo.wav'} and {out / 'demo.png'}")
     print(json.dumps(_summary(lines, switched_t, sound)))
@@ -83,8 +84,7 @@ def _perform(running: Rig, watch: Watch) -> tuple[list[Shown], float]:
 
 
 def _with_onset(line: Shown, sound: Sound) -> Shown:
-    onset_t = sound.onset_t(line.started_t - 0.005) or 0.0
-    return Shown(line.text, line.voice, line.sent_t, line.started_t, line.ended_t, onset_t)
+    return dataclasses.replace(line, onset_t=sound.onset_t(line.started_t - 0.005) or 0.0)
 
 
 def _table(lines: list[Shown], switched_t: float) -> None:
@@ -105,14 +105,6 @@ def _summary(lines: list[Shown], switched_t: float, sound: Sound) -> dict[str, A
         "seconds": round(len(sound.pcm) / sound.rate_hz, 2),
         "lines": len(lines),
     }
-
-
-def _write_wav(path: Path, sound: Sound) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sound.rate_hz)
-        file.writeframes(sound.pcm.astype("<i2").tobytes())
 
 
 def _picture(path: Path, sound: Sound, lines: list[Shown], switched_t: float) -> None:

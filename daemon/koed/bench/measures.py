@@ -32,16 +32,21 @@ def percentiles(values: list[float]) -> dict[str, float]:
     }
 
 
-def _onsets(running: Rig, lines: int, voice: str | None) -> list[float]:
+WARM_UP = 5
+"""Lines that are said before any counts."""
+
+
+def _onsets(running: Rig, lines: int) -> list[float]:
     """Seconds from the moment before ``say`` is sent to the first sample that can be heard."""
+    running.wait_ready()
     delays = []
     with_events = running.watch("utterance.")
     try:
-        for number in range(lines):
+        for number in range(WARM_UP + lines):
             # after the pause that follows a line, and never in step with the device's blocks
             time.sleep(0.3 + 0.003 * (number % 7))
             sent_t = time.monotonic()
-            said = running.client.say(WORDS[number % len(WORDS)], voice=voice)
+            said = running.client.say(WORDS[number % len(WORDS)])
             with_events.wait("utterance.finished", said.utterance)
             onset_t = running.sound(sent_t).onset_t(sent_t)
             if onset_t is None:
@@ -49,24 +54,20 @@ def _onsets(running: Rig, lines: int, voice: str | None) -> list[float]:
             delays.append(onset_t - sent_t)
     finally:
         with_events.close()
-    return delays
+    return delays[WARM_UP:]
 
 
 def onset(shipped: Path, lines: int = 60) -> dict[str, Any]:
     """Submit to audible onset, the embedded voice that speaks on a fresh machine."""
     with rig(shipped=shipped) as running:
-        running.wait_ready()
-        _onsets(running, 5, None)
-        return {"onset_ms": percentiles(_onsets(running, lines, None))}
+        return {"onset_ms": percentiles(_onsets(running, lines))}
 
 
 def overhead(lines: int = 60) -> dict[str, Any]:
     """What koed adds to the engine's first chunk: the tone voice makes its sound at once."""
     short = {n: p | {"settings": p["settings"] | {"char_ms": 5}} for n, p in TONES.items()}
     with rig({"voice": "tone-a"}, short) as running:
-        running.wait_ready()
-        _onsets(running, 5, None)
-        return {"overhead_ms": percentiles(_onsets(running, lines, None))}
+        return {"overhead_ms": percentiles(_onsets(running, lines))}
 
 
 def stop(lines: int = 60) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def make(folder: Path, seed: int = 0, end_gain: float = END_GAIN) -> Path:
         _write_s2(folder / name, dataclasses.replace(SOUND, **other), mark, seed)
     save(folder / SPEAKER, weights(SPEAKERS.shapes(), seed))
     save(folder / HUBERT / "pytorch_model.bin", half(weights(EARS.shapes(), seed)))
-    _write_json(folder / HUBERT / "config.json", _hubert_config())
+    _write_json(folder / HUBERT / "config.json", hubert_config(EARS))
     state = {f"bert.{key}": value for key, value in weights(READER.shapes(), seed).items()}
     save(folder / BERT / "pytorch_model.bin", half(state))
     _write_json(folder / BERT / "config.json", _bert_config())
@@ -155,19 +155,19 @@ def _write_s2(path: Path, table: s1_s2_keys.S2, mark: str, seed: int) -> None:
     save(path, {"weight": weight, "config": config, "info": "0epoch_0iteration"}, mark)
 
 
-def _hubert_config() -> dict[str, Any]:
+def hubert_config(ears: shared_keys.Hubert) -> dict[str, Any]:
     return {
         "model_type": "hubert",
         "architectures": ["HubertModel"],
-        "hidden_size": EARS.width,
-        "intermediate_size": EARS.filter,
-        "num_hidden_layers": EARS.layers,
-        "num_attention_heads": 2,
-        "conv_dim": list(EARS.convs),
-        "conv_kernel": list(EARS.kernels),
+        "hidden_size": ears.width,
+        "intermediate_size": ears.filter,
+        "num_hidden_layers": ears.layers,
+        "num_attention_heads": max(2, ears.width // 64),
+        "conv_dim": list(ears.convs),
+        "conv_kernel": list(ears.kernels),
         "conv_stride": [5, 2, 2, 2, 2, 2, 2],
-        "num_conv_pos_embeddings": EARS.positions,
-        "num_conv_pos_embedding_groups": EARS.groups,
+        "num_conv_pos_embeddings": ears.positions,
+        "num_conv_pos_embedding_groups": ears.groups,
     }
 
 

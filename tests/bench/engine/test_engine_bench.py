@@ -16,10 +16,10 @@ import torch
 
 from koed.bench import main
 from koed.bench.engine import main as bench
-from koed.bench.engine import parts
+from koed.bench.engine import parts, tiny
 from koed.bench.engine import targets as bench_targets
 from koed.bench.engine.naive import NaiveT2S
-from koed.bench.engine.parts import SMALL, Plan, Weights
+from koed.bench.engine.parts import Plan, Weights
 from koed.engine.gpt_sovits import threads
 from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
@@ -27,6 +27,10 @@ from koed.engine.gpt_sovits.model.t2s import Dims
 from tools import memory
 
 CPU = torch.device("cpu")
+SMALL = Plan(
+    tiny.T2S, tiny.HEADS, tiny.SOUND, tiny.EARS, tiny.SPEAKERS, 3.5, 30, 20, (1, 2), 1.0, 1.5, 1
+)  # fmt: skip
+"""Says nothing about speed, but that all of it runs."""
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,11 @@ Shapes: N phones, T codes, S samples.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import resource
 import statistics
 import sys
 import time
-import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from typing import Any, cast
 import torch
 
 from koed.bench.engine import parts, targets
-from koed.bench.engine.parts import Plan, Weights, buzz, used_mb
+from koed.bench.engine.parts import Plan, Weights, buzz_wav, used_mb
 from koed.engine.base import Job, ProfileSpec, Voice
 from koed.engine.gpt_sovits import threads
 from koed.engine.gpt_sovits.engine import GptSovitsEngine
@@ -152,7 +150,7 @@ def _engine(
     engine.models.cache.close()
     engine.models = _Memory(plan, made)
     settings = {"model": MODEL, "precision": precision, "guards": "none"}  # it babbles
-    reference = {"audio": _wav(plan.reference_s), "transcript": SAID, "lang": "en"}
+    reference = {"audio": buzz_wav(plan.reference_s, 44_100), "transcript": SAID, "lang": "en"}
     engine.models.get(Name(MODEL, precision))
     return engine, ProfileSpec("bench", "en", settings, reference)
 
@@ -268,16 +266,6 @@ def _trace(path: Path, device: torch.device) -> Iterator[None]:
     with profile(activities=activities) as taken:
         yield
     taken.export_chrome_trace(str(path))
-
-
-def _wav(seconds: float) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(44_100)
-        file.writeframes((buzz(seconds, 44_100) * 32767).astype("<i2").tobytes())
-    return buffer.getvalue()
 
 
 def _device(device: torch.device) -> str:

@@ -9,9 +9,11 @@ import contextlib
 import ctypes
 import dataclasses
 import gc
+import io
 import os
 import statistics
 import time
+import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -67,12 +69,6 @@ class Plan:
         return dataclasses.replace(self, together=32, firsts=100)
 
 
-SMALL = Plan(
-    tiny.T2S, tiny.HEADS, tiny.SOUND, tiny.EARS, tiny.SPEAKERS, 3.5, 30, 20, (1, 2), 1.0, 1.5, 1
-)  # fmt: skip
-"""Says nothing about speed, but that all of it runs."""
-
-
 BURST = 5
 """Codes of each row that are timed together."""
 
@@ -111,18 +107,7 @@ class Weights:
         )
 
     def hubert(self, plan: Plan) -> Hubert:
-        ears = plan.ears
-        config = {
-            "hidden_size": ears.width,
-            "intermediate_size": ears.filter,
-            "num_hidden_layers": ears.layers,
-            "num_attention_heads": max(2, ears.width // 64),
-            "conv_dim": list(ears.convs),
-            "conv_kernel": list(ears.kernels),
-            "num_conv_pos_embeddings": ears.positions,
-            "num_conv_pos_embedding_groups": ears.groups,
-        }
-        return Hubert(_tensors(ears.shapes()), config, self.device)
+        return Hubert(_tensors(plan.ears.shapes()), tiny.hubert_config(plan.ears), self.device)
 
 
 def _copies(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -312,6 +297,17 @@ def buzz(seconds: float, rate_hz: int) -> NDArray[np.float32]:
     at_s = np.arange(round(seconds * rate_hz)) / rate_hz
     buzz = sum(np.sin(2 * np.pi * 140 * n * at_s) / n for n in range(1, 20))
     return (0.2 * buzz * np.maximum(0.0, np.sin(2 * np.pi * 2 * at_s) + 0.6)).astype(np.float32)
+
+
+def buzz_wav(seconds: float, rate_hz: int) -> bytes:
+    """The same as a WAV file."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes((buzz(seconds, rate_hz) * 32767).astype("<i2").tobytes())
+    return buffer.getvalue()
 
 
 def clock() -> Callable[[], float]:

@@ -9,18 +9,16 @@ prints one JSON line: ``{"device", "torch", "prepare_s", "spoken_s", "took_s"}``
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import tempfile
 import time
-import wave
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from koed.bench.engine.parts import buzz
+from koed.bench.engine.parts import buzz_wav
 from koed.engine.base import Job, ProfileSpec
 from koed.engine.gpt_sovits.engine import GptSovitsEngine
 from koed.engine.gpt_sovits.store.hub import S2_V2
@@ -45,7 +43,7 @@ def trial() -> dict[str, Any]:
 def _spoken(engine: GptSovitsEngine) -> dict[str, Any]:
     # The tiny model babbles: guards would be right to refuse it.
     settings = {"model": Path(S2_V2).parent.name, "guards": "none"}
-    reference = {"audio": _wav(), "transcript": SAID, "lang": "en"}
+    reference = {"audio": buzz_wav(REFERENCE_S, RATE_HZ), "transcript": SAID, "lang": "en"}
     began = time.monotonic()
     voice = engine.prepare(ProfileSpec("trial", "en", settings, reference))
     engine.load(voice)
@@ -61,16 +59,6 @@ def _spoken(engine: GptSovitsEngine) -> dict[str, Any]:
         "spoken_s": round(spoken_s, 2),
         "took_s": round(time.monotonic() - prepared, 2),
     }
-
-
-def _wav() -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes((buzz(REFERENCE_S, RATE_HZ) * 32767).astype("<i2").tobytes())
-    return buffer.getvalue()
 
 
 def main() -> int:
