@@ -82,14 +82,14 @@ TABLE = {
     "koed": May(),
     # values: what everybody above may import
     "koed.errors": May("koe.wire"),
-    "koed.events": May("koe.protocol"),
+    "koed.events": May("koe.protocol koed.errors"),
     "koed.config": May("koe.hotkeys.bindings koe.protocol koed.auth koed.config koed.errors"),
     "koed.config.schema": May("koed.config koed.errors", "yaml"),
     "koed.config.yaml_nodes": May("koed.errors", "yaml"),
     # the edges of the process
     "koed.auth": May("koed.auth koed.errors", "zmq"),
     "koed.service": May("koe.protocol koed.config koed.errors"),
-    "koed.service.metrics": May("koe.protocol koed.errors", "prometheus_client"),
+    "koed.service.metrics": May("koe.protocol koed.errors koed.events", "prometheus_client"),
     # text and recordings; libraries of one language come late, through `koed.g2p.library.load`
     "koed.text": May("koed.config koed.errors koed.text", "emoji"),
     "koed.g2p": May("koed.errors koed.g2p"),
@@ -134,7 +134,7 @@ TABLE = {
     ),
     "koed.phrases": May(
         "koe.protocol koed.config koed.engine.base koed.engine.jobs koed.errors koed.events"
-        " koed.phrases koed.playback koed.text koed.voices",
+        " koed.phrases koed.playback koed.service.files koed.text koed.voices",
         "numpy msgpack",
     ),
     # who asks for it, and what outlives it
@@ -151,7 +151,7 @@ TABLE = {
     "koed.integrations": May(),
     "koed.integrations.chat": May(
         "koe.protocol koed.config koed.errors koed.events koed.integrations.chat koed.playback"
-        " koed.server koed.text koed.voices"
+        " koed.server koed.service.files koed.text koed.voices"
     ),
     "koed.integrations.chat.rehearse": May("koe koed.config koed.errors koed.integrations.chat"),
     "koed.integrations.obs": May(

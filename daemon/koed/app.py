@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
 import logging
 import os
@@ -16,12 +15,12 @@ from typing import Any
 import zmq
 
 import koed
-from koe.protocol import PROTOCOL_VERSION, Event, Say, StateChanged, Trouble, WireError
+from koe.protocol import PROTOCOL_VERSION, Event, Say, StateChanged
 from koed.audio import welcome
 from koed.audio.mixer import Mixer
 from koed.audio.output import Output, OutputSignal
 from koed.auth import keys
-from koed.config.daemon import Config, TranscriptConfig, differing, load, resolve, state_dir
+from koed.config.daemon import Config, differing, load, resolve, state_dir
 from koed.errors import KoedError
 from koed.events import Bus
 from koed.integrations.base import Companion, Punctual
@@ -105,7 +104,8 @@ class App:
             self.handlers.number, self._trouble,
         )  # fmt: skip
         self.handlers.listen(self.keeping.carried_out)
-        self.transcript = Transcript(self._transcript_config(), state_dir(), self._trouble)
+        said = resolve(config, "transcript.path")
+        self.transcript = Transcript(config.transcript, said, self._trouble)
         self.counters = metrics.Counters()
         self.bus.listen(self.counters.listen)
         self.notifier = Notifier.from_environ(os.environ)
@@ -135,13 +135,6 @@ class App:
             lambda mode, output, by: self.dispatch.ask(SetMode(mode, output, by)),
             lambda output: self.outputs[output].recorders,
         )
-
-    def _transcript_config(self) -> TranscriptConfig:
-        """With its path where the configuration file means it."""
-        wanted = self.config.transcript
-        if not wanted.path:
-            return wanted
-        return dataclasses.replace(wanted, path=str(resolve(self.config, "transcript.path")))
 
     def _output(self, name: str) -> Output:
         audio = self.config.audio
@@ -195,8 +188,7 @@ class App:
                 self.keeping.end()
 
     def _bind(self) -> None:
-        server = self.config.server
-        if not (server.tcp_control or server.tcp_events or server.tcp_text):
+        if not self.config.server.over_tcp:
             self.server.bind(None, None)
             return
         folder = resolve(self.config, "server.keys")
@@ -282,17 +274,15 @@ class App:
         for name, host in self.engines.hosts.items():
             gauge("koed_worker_resident_bytes", host.rss_mb * 1e6, engine=name)
         for name, output in self.outputs.items():
-            new = output.underruns - self.counters.value("koed_underruns", output=name)
-            self.counters.count("koed_underruns", new, output=name)
+            self.counters.total("koed_underruns", output.underruns, output=name)
             self._gauge_faults(name, output)
-        stuck = self.player.watchdog.stuck - self.counters.value("koed_stuck")
-        self.counters.count("koed_stuck", stuck)
+        self.counters.total("koed_stuck", self.player.watchdog.stuck)
 
     def _gauge_faults(self, name: str, output: Output) -> None:
         """Count them, and tell of the first of each kind."""
         for kind, number in output.faults.items():
             before = self.counters.value("koed_faults", output=name, kind=kind)
-            self.counters.count("koed_faults", number - before, output=name, kind=kind)
+            self.counters.total("koed_faults", number, output=name, kind=kind)
             if number and not before:
                 what = FAULTS[kind].format(output.mixer.fault)
                 hint = "koed plays on; koe status counts them: please report it with the log"
@@ -306,7 +296,7 @@ class App:
             poller.register(socket, zmq.POLLIN)
         poller.poll(max(0, int(timeout_s * 1000 + 0.999)))
         self.bell.silence()
-        if self.server.receive(self.handlers.handle, self.handlers.push, self._wire_trouble):
+        if self.server.receive(self.handlers.handle, self.handlers.push, self.bus.trouble):
             self.bell.ring()
         self.engines.receive()
         for output in self.outputs.values():
@@ -368,10 +358,7 @@ class App:
 
     def _trouble(self, error: KoedError) -> None:
         log.warning("%s", error)
-        self.bus.publish(Trouble(code=error.code, message=error.message, hint=error.hint))
-
-    def _wire_trouble(self, error: WireError) -> None:
-        self.bus.publish(Trouble(code=error.code, message=error.message, hint=error.hint))
+        self.bus.trouble(error)
 
     def _reply_later(self, asker: Asker, result: dict[str, Any]) -> None:
         if asker.socket is not None:
@@ -380,8 +367,7 @@ class App:
     def reload(self) -> dict[str, Any]:
         """Profiles and phrases at once; all else of the configuration is read at start only."""
         changed, errors = self.book.refresh(at_once=True)
-        server = self.config.server
-        if server.tcp_control or server.tcp_events or server.tcp_text:
+        if self.config.server.over_tcp:
             self.server.readmit(keys.clients_folder(resolve(self.config, "server.keys")))
         restart: list[str] = []
         try:
@@ -437,12 +423,8 @@ class App:
     def _output_status(self, name: str) -> dict[str, Any]:
         channel, mixer = self.lineup.channels[name], self.outputs[name].mixer
         frames = mixer.clock_frames
-        obstacles = [
-            {"code": error.code, "message": error.message, "hint": error.hint}
-            for error in self._obstacles(name)
-        ]
         return (
-            {"obstacles": obstacles}
+            {"obstacles": [error.to_map() for error in self._obstacles(name)]}
             | self.outputs[name].status()
             | {
                 "muted": channel.muted,

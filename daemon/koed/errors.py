@@ -17,6 +17,9 @@ class KoedError(Exception):
         self.message = message
         self.hint = hint
 
+    def to_map(self) -> dict[str, str]:
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
 

@@ -10,11 +10,28 @@ import logging
 import time
 from collections.abc import Callable
 
-from koe.protocol import Event
+from koe.protocol import (
+    Event,
+    Trouble,
+    UtteranceDropped,
+    UtteranceFailed,
+    UtteranceFinished,
+    UtteranceSkipped,
+    WireError,
+)
+from koed.errors import KoedError
 
 log = logging.getLogger(__name__)
 
 Listener = Callable[[Event], None]
+LineEnd = UtteranceFinished | UtteranceSkipped | UtteranceDropped | UtteranceFailed
+"""A line is over: each has exactly one of these."""
+
+
+def outcome(end: LineEnd) -> tuple[str, str]:
+    """How a line ended, in a word, and why; for one that was heard out there is no why."""
+    why: str = getattr(end, "reason", "") or getattr(end, "code", "")
+    return end.event.removeprefix("utterance."), why
 
 
 class Bus:
@@ -38,3 +55,7 @@ class Bus:
                 listener(stamped)
             except Exception:
                 log.exception("a listener failed on %s", event.event)
+
+    def trouble(self, error: KoedError | WireError) -> None:
+        """Tell of something that went wrong and that koed lives with."""
+        self.publish(Trouble(code=error.code, message=error.message, hint=error.hint))

@@ -9,12 +9,12 @@ from typing import Any
 
 import zmq
 
-from koe.protocol import Event, UtteranceDropped, UtteranceFailed, UtteranceFinished
+from koe.protocol import Event, UtteranceDropped, UtteranceFailed
 from koed.audio.mixer import Mixer
 from koed.audio.sinks import WavSink
 from koed.config.daemon import Config
 from koed.errors import KoedError
-from koed.events import Bus
+from koed.events import Bus, LineEnd
 from koed.playback.dispatch import Outlet
 from koed.playback.inputs import Submit
 from koed.playback.queue import Line
@@ -29,7 +29,7 @@ class Renderer:
 
     def __init__(self, config: Config, runtime_dir: Path) -> None:
         self.config = config
-        self._over: Event | None = None
+        self._over: LineEnd | None = None
         self.bus = Bus()
         self.bus.listen(self._note)
         self.context: zmq.Context[Any] = zmq.Context()
@@ -42,7 +42,7 @@ class Renderer:
         self.engines, self.book, self.dispatch = voice.engines, voice.book, voice.dispatch
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, (UtteranceFinished, UtteranceDropped, UtteranceFailed)):
+        if isinstance(event, LineEnd):
             self._over = event
 
     def close(self) -> None:

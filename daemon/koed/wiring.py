@@ -46,11 +46,11 @@ def assemble(
     outlets: Mapping[str, Outlet],
     bus: Bus,
     wake: Callable[[], None] = lambda: None,
-    clock: Callable[[], float] = time.monotonic,
     recorder: Recorder | None = None,
 ) -> Assembly:
     """``outlets``: where each output's sound goes. ``wake`` makes the main loop turn. ``recorder``
     notes what the player is told."""
+    clock = time.monotonic
     hosts: dict[str, EngineHost] = {}
     jobs = Jobs(hosts)
     lanes = {name: 1 + LANES * number for number, name in enumerate(outlets)}

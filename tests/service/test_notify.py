@@ -46,12 +46,6 @@ def test_every_word_arrives(manager: tuple[str, socket.socket]) -> None:
     assert notifier.stopping()
     assert lines(sock) == ["STOPPING=1"]
 
-    before = time.monotonic_ns() // 1000
-    assert notifier.reloading()
-    word, stamp = lines(sock)
-    assert word == "RELOADING=1"
-    assert before <= int(stamp.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
-
 
 def test_the_watchdog_is_fed_while_all_that_plays_moves_on(
     manager: tuple[str, socket.socket],
@@ -81,7 +75,7 @@ def test_a_status_cannot_carry_another_key(manager: tuple[str, socket.socket]) -
 def test_nobody_listens() -> None:
     for address in (None, "", "vsock:2:1234", "relative", "/a\0b", "@" + "x" * 300, "/nowhere/x"):
         notifier = Notifier.from_environ({} if address is None else {"NOTIFY_SOCKET": address})
-        verbs = (notifier.ready, notifier.watchdog, notifier.stopping, notifier.reloading)
+        verbs = (notifier.ready, notifier.watchdog, notifier.stopping)
         assert not any(verb() for verb in verbs)
         assert not notifier.status("x")
 

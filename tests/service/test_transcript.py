@@ -46,10 +46,9 @@ class Desk:
     def __init__(self, folder: Path, config: TranscriptConfig | None = None) -> None:
         self.clock = Clock()
         self.troubles: list[KoedError] = []
-        self.path = folder / "transcript.jsonl"
-        self.transcript = Transcript(
-            config or TranscriptConfig(), folder, self.troubles.append, self.clock
-        )
+        config = config or TranscriptConfig()
+        self.path = folder / (config.path or "transcript.jsonl")
+        self.transcript = Transcript(config, self.path, self.troubles.append, self.clock)
 
     def codes(self) -> list[str]:
         return [trouble.code for trouble in self.troubles]

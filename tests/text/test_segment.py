@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koed.config.daemon import TextConfig
-from koed.text.language import split_languages
+from koed.text.language import language_spans
 from koed.text.normalize import StreamNormalizer, normalize, speakable
 from koed.text.segment import Segment, Segmenter, segments
 
@@ -148,13 +148,14 @@ def test_pauses_follow_the_marks() -> None:
     ],
 )  # fmt: skip
 def test_languages_by_script(text: str, default: str, parts: list[tuple[str, str]]) -> None:
-    assert split_languages(text, default) == parts
+    spans = language_spans(text, default)
+    assert [(lang or default, text[start:end]) for lang, start, end in spans] == parts
 
 
 @QUICK
 @given(TEXT, LANG)
 def test_language_parts_join_to_the_text(text: str, lang: str) -> None:
-    assert "".join(part for _, part in split_languages(text, lang)) == text
+    assert "".join(text[start:end] for _, start, end in language_spans(text, lang)) == text
 
 
 def test_kana_later_in_the_line_makes_han_japanese() -> None:

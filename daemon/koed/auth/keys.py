@@ -39,7 +39,6 @@ class NewKey:
     secret: str = field(repr=False)
     server: str
     """Public key of the daemon."""
-    public_path: Path
     secret_path: Path
     """The file to carry to the client: all three keys are in it."""
 
@@ -77,19 +76,12 @@ def new(folder: Path, name: str) -> NewKey:
     server, _ = server_pair(folder)
     clients = clients_folder(folder)
     try:
-        public_path, secret_path = _make(clients, name, {"server-key": f'"{server.decode()}"'})
+        secret_path = _make(clients, name, {"server-key": f'"{server.decode()}"'})
     except FileExistsError as error:
         hint = f"koed keys remove {name}, or choose another name"
         raise KoedError("key_exists", f"there is a key of {name} already", hint) from error
     found = _read(secret_path, secret=True)
-    return NewKey(
-        name,
-        found["public-key"],
-        found["secret-key"],
-        server.decode(),
-        public_path,
-        secret_path,
-    )
+    return NewKey(name, found["public-key"], found["secret-key"], server.decode(), secret_path)
 
 
 def names(folder: Path) -> list[str]:
@@ -193,8 +185,9 @@ def _private_folder(folder: Path) -> None:
         raise KoedError("unsafe_keys", f"others may write in {folder}", f"chmod 700 {folder}")
 
 
-def _make(folder: Path, name: str, metadata: dict[str, str]) -> tuple[Path, Path]:
-    """Make NAME.key and NAME.key_secret whole or not at all; FileExistsError if there is one."""
+def _make(folder: Path, name: str, metadata: dict[str, str]) -> Path:
+    """Make NAME.key and NAME.key_secret whole or not at all; FileExistsError if there is one. The
+    path of the secret one."""
     _private_folder(folder)
     public_path, secret_path = folder / f"{name}.key", folder / f"{name}.key_secret"
     if public_path.exists():
@@ -207,7 +200,7 @@ def _make(folder: Path, name: str, metadata: dict[str, str]) -> tuple[Path, Path
         # there, nobody is admitted.
         os.link(secret, secret_path)
         os.link(public, public_path)
-    return public_path, secret_path
+    return secret_path
 
 
 def _read(path: Path, secret: bool) -> dict[str, str]:

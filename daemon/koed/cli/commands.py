@@ -24,11 +24,17 @@ EX_CONFIG = 78
 Command = Callable[[argparse.Namespace], int]
 
 
-def _config(args: argparse.Namespace) -> Config:
+def _load(args: argparse.Namespace) -> Config:
     from koed.config import daemon as config
+
+    return config.load(args.config)
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """The configuration, and the log as it wants it."""
     from koed.service import logs
 
-    loaded = config.load(args.config)
+    loaded = _load(args)
     logs.setup(loaded.log, sys.stderr)
     return loaded
 
@@ -58,11 +64,11 @@ def run(args: argparse.Namespace) -> int:
 def check(args: argparse.Namespace) -> int:
     """Look at configuration, profiles, engines and audio without speaking."""
     from koed.cli import check as checks
-    from koed.config import daemon as config
+    from koed.config.daemon import dump
 
-    loaded = config.load(args.config)
+    loaded = _load(args)
     if args.show:
-        print(config.dump(loaded), end="")
+        print(dump(loaded), end="")
         return 0
     return checks.report(loaded, as_json=args.json)
 
@@ -70,18 +76,17 @@ def check(args: argparse.Namespace) -> int:
 def devices(args: argparse.Namespace) -> int:
     """Show the audio server and the microphones of koed; take away what a koed left there."""
     from koed.cli import check as checks
-    from koed.config import daemon as config
 
-    return checks.devices(config.load(args.config), as_json=args.json, remove=args.remove)
+    return checks.devices(_load(args), as_json=args.json, remove=args.remove)
 
 
 def voices(args: argparse.Namespace) -> int:
     """List the voice profiles of the configuration (koe voices asks the running daemon)."""
-    from koed.config import daemon as config
+    from koed.config.daemon import resolve
     from koed.config.profile_folder import ProfileFolder
 
-    loaded = config.load(args.config)
-    scan = ProfileFolder(config.resolve(loaded, "profiles"), outputs=tuple(loaded.outputs)).scan()
+    loaded = _load(args)
+    scan = ProfileFolder(resolve(loaded, "profiles"), outputs=tuple(loaded.outputs)).scan()
     for name in sorted(scan.profiles):
         profile = scan.profiles[name]
         row = {
@@ -157,20 +162,16 @@ def proof(args: argparse.Namespace) -> int:
 def keys(args: argparse.Namespace) -> int:
     """Make, list or remove the CURVE keys of clients on other machines."""
     from koed.auth import keys
-    from koed.config import daemon as config
+    from koed.config.daemon import resolve
 
-    return keys.command(config.resolve(config.load(args.config), "server.keys"), args)
+    return keys.command(resolve(_load(args), "server.keys"), args)
 
 
 def models(args: argparse.Namespace) -> int:
     """List, import, fetch and remove the models of the neural voice."""
     from koed.cli import models as models_cli
 
-    mirror = None
-    if args.action == "pull":
-        from koed.config import daemon as config
-
-        mirror = config.load(args.config).models.mirror
+    mirror = _load(args).models.mirror if args.action == "pull" else None
     return models_cli.run(args, mirror or "")
 
 
@@ -199,11 +200,11 @@ def obs(args: argparse.Namespace) -> int:
 def worker(args: argparse.Namespace) -> int:
     """Serve an engine to a koed on another machine."""
     from koed.auth import keys
-    from koed.config import daemon as config
+    from koed.config.daemon import resolve
     from koed.engine.worker import main as engine_worker
 
     if args.keys is None:
-        args.keys = keys.of_worker(config.resolve(config.load(args.config), "server.keys"))
+        args.keys = keys.of_worker(resolve(_load(args), "server.keys"))
     return engine_worker.serve(args)
 
 

@@ -8,16 +8,12 @@ from koed.config import hotkeys
 from koed.config.daemon import Config
 from koed.config.phrases import PhraseConfig
 from koed.errors import did_you_mean
-from koed.integrations.obs.rules import OTHERWISE
 
 
 def voices(config: Config) -> Iterator[tuple[str, str]]:
     """(where it stands, name) of every voice that a section asks for; keys are in `hotkeys`."""
     yield "voice", config.voice
-    rules = list(config.obs.scenes.items())
-    if config.obs.otherwise is not None:
-        rules.append((OTHERWISE, config.obs.otherwise))
-    for scene, rule in rules:
+    for scene, rule in config.obs.rules:
         if rule.voice is not None:
             yield f"obs: scene {scene!r}", rule.voice
     for name in config.obs.voices:

@@ -58,6 +58,10 @@ class ServerConfig:
     keys: PathText = KEYS
     """Folder with ``server.key_secret`` and one ``clients/NAME.key`` per admitted client."""
 
+    @property
+    def over_tcp(self) -> bool:
+        return bool(self.tcp_control or self.tcp_events or self.tcp_text)
+
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:
@@ -253,10 +257,7 @@ def _config_problems(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def _obs_problems(config: Config) -> Iterator[tuple[str, str, str]]:
-    rules = dict(config.obs.scenes)
-    if config.obs.otherwise is not None:
-        rules["otherwise"] = config.obs.otherwise
-    for scene, rule in rules.items():
+    for scene, rule in config.obs.rules:
         if rule.output is not None and rule.output not in config.outputs:
             known = f"outputs: has {', '.join(config.outputs)}"
             yield "obs", f"rule {scene!r}: there is no output {rule.output!r}", known
@@ -303,8 +304,8 @@ def resolve(config: Config, key: str) -> Path:
     value: Any = config
     for part in key.split("."):
         value = getattr(value, part)
-    if value is None:
-        return _default_path(key)
+    if value is None and key == "transcript.path":
+        return state_dir() / "transcript.jsonl"
     base = Path(config.source).parent if config.source else Path.cwd()
     try:
         path = base / Path(value).expanduser()
@@ -315,12 +316,6 @@ def resolve(config: Config, key: str) -> Path:
     if key == "server.keys" and value == KEYS and not config.source:
         return config_dir() / "keys"
     return path
-
-
-def _default_path(key: str) -> Path:
-    if key != "transcript.path":
-        raise KeyError(key)
-    return state_dir() / "transcript.jsonl"
 
 
 def shipped_profiles() -> Path:

@@ -16,6 +16,7 @@ PathText = Annotated[str, Match(r"[^\x00-\x1f\x7f]+", "a path without control ch
 SceneName = Annotated[
     str, Match(r"[^\x00-\x1f\x7f]{1,200}", "a scene's name, or a pattern such as 'Game *'")
 ]
+OTHERWISE = "otherwise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,12 @@ class ObsConfig:
     voices: dict[Name, LookConfig] = field(default_factory=dict)
     """How a voice looks: name, colour and figure."""
     setup: SetupConfig = field(default_factory=SetupConfig)
+
+    @property
+    def rules(self) -> list[tuple[str, SceneRule]]:
+        """All of them, each with its scene, its pattern or `OTHERWISE`."""
+        last = [] if self.otherwise is None else [(OTHERWISE, self.otherwise)]
+        return [*self.scenes.items(), *last]
 
     @property
     def wanted(self) -> bool:

@@ -21,7 +21,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 
@@ -43,11 +43,6 @@ Hook = Callable[[Any], Iterable[tuple[str, str, str]]]
 """What annotations cannot say about one dataclass: value -> (key within it, what, hint)."""
 
 
-class Check(Protocol):
-    def problem(self, value: Any) -> str:
-        """What is wrong with a value of the right type; empty = nothing."""
-
-
 @dataclass(frozen=True, slots=True)
 class Range:
     low: float
@@ -56,6 +51,7 @@ class Range:
     """``low`` itself is not allowed."""
 
     def problem(self, value: Any) -> str:
+        """What is wrong with a value of the right type; empty = nothing."""
         if (value > self.low or (value == self.low and not self.above)) and value <= self.high:
             return ""
         if math.isinf(self.high):

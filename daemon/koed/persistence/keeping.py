@@ -15,35 +15,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from koe import protocol
-from koe.protocol import (
-    Event,
-    Request,
-    Trouble,
-    UtteranceDropped,
-    UtteranceQueued,
-    UtteranceStarted,
-)
+from koe.protocol import Event, Request, UtteranceDropped, UtteranceQueued, UtteranceStarted
 from koed.config.daemon import Config
 from koed.errors import KoedError
-from koed.events import Bus
+from koed.events import Bus, LineEnd
 from koed.persistence import journal, state
 from koed.persistence.journal import Journal, Unfinished
 from koed.persistence.state import State
 from koed.playback.dispatch import Dispatch, VoiceBook
 from koed.playback.inputs import Submit
+from koed.playback.lineup import dropped, queued
 from koed.service import files
 
 log = logging.getLogger(__name__)
 
 STATE = "state.msgpack"
 JOURNAL = "waiting.journal"
-OVER = (
-    protocol.UtteranceFinished,
-    protocol.UtteranceSkipped,
-    protocol.UtteranceDropped,
-    protocol.UtteranceFailed,
-)
 
 Tell = Callable[[KoedError], None]
 
@@ -194,23 +181,13 @@ class Keeping:
         """What does not come back, each line of it, when those who listen are there again."""
         ignored, self._ignored = self._ignored, []
         for error in ignored:
-            self._bus.publish(Trouble(code=error.code, message=error.message, hint=error.hint))
+            self._bus.trouble(error)
         lost, self._lost = self._lost, []
         if lost:
             log.warning("%d lines are lost: koed had been killed", len(lost))
         for line in (entry.line for entry in lost):
-            self._bus.publish(
-                UtteranceQueued(
-                    utterance=line.utterance, text=line.text, voice=line.voice, output=line.output,
-                    priority=line.priority, author=line.author, key=line.key,
-                )
-            )  # fmt: skip
-            self._bus.publish(
-                UtteranceDropped(
-                    utterance=line.utterance, output=line.output, reason="lost", author=line.author,
-                    key=line.key,
-                )
-            )  # fmt: skip
+            self._bus.publish(queued(line))
+            self._bus.publish(dropped(line, "lost"))
 
     # --- while it runs ------------------------------------------------------------------------
 
@@ -249,7 +226,7 @@ class Keeping:
                 self._journal.begin(event.utterance, event.text)
             case UtteranceDropped(reason="replaced"):
                 self._journal.drop(event.utterance, reorder=True)
-            case _ if isinstance(event, OVER):
+            case _ if isinstance(event, LineEnd):
                 self._journal.drop(event.utterance)
 
     def end(self) -> None:

@@ -5,10 +5,8 @@ A file holds texts, so only its owner can read it. At most five are kept, one a 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
 import re
 import threading
 import time
@@ -21,6 +19,7 @@ from koed.errors import KoedError
 from koed.playback import effects, inputs
 from koed.playback.effects import Effect
 from koed.playback.recorder import BadRecording, Recorder, StepRecording, read
+from koed.service import files
 
 log = logging.getLogger(__name__)
 
@@ -64,16 +63,11 @@ class ReplayWriter:
     def _write(self, name: str, data: bytes) -> None:
         """On a thread of its own: a disk may take its time."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = self._folder / name
-            part = path.with_suffix(".part")
-            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(data)
-            part.replace(path)
+            files.write(path, data)
             old = sorted(p for p in self._folder.iterdir() if NAME.fullmatch(p.name))
             for other in old[:-KEPT_FILES]:
-                with contextlib.suppress(FileNotFoundError):
-                    other.unlink()
+                files.remove(other)
         except OSError as error:
             log.warning("what led to the trouble is not kept: %s", error)
         else:

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import queue
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from koed.phrases.takes import from_bytes, to_bytes
 from koed.playback.takes import Take
+from koed.service import files
 
 log = logging.getLogger(__name__)
 
@@ -108,32 +108,21 @@ class DiskCache:
         return take
 
     def _write(self, take: Take) -> None:
-        data = to_bytes(take)
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # mkstemp makes the file 0600; the rename makes it whole or absent for every reader.
-            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".tmp")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                os.replace(temporary, self._path(take.key))
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
+            files.write(self._path(take.key), to_bytes(take))
             self._evict()
         except OSError as error:
             self._warn(f"cannot keep phrases in {self._folder}: {error.strerror}")
 
     def _evict(self) -> None:
         """Remove the longest unused files above the limit."""
-        files = []
+        found = []
         for path in self._folder.glob(f"*{SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):  # another daemon removed it
                 status = path.stat()
-                files.append((status.st_mtime, status.st_size, path))
-        total = sum(size for _, size, _ in files)
-        for _, size, path in sorted(files):
+                found.append((status.st_mtime, status.st_size, path))
+        total = sum(size for _, size, _ in found)
+        for _, size, path in sorted(found):
             if total <= self._max_bytes:
                 break
             path.unlink(missing_ok=True)

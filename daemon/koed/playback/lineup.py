@@ -54,6 +54,20 @@ def serials(owner: Owner) -> Iterator[int]:
     return itertools.count(1 + OWNERS.index(owner), len(OWNERS))
 
 
+def queued(line: Line) -> UtteranceQueued:
+    return UtteranceQueued(
+        utterance=line.utterance, text=line.text, voice=line.voice, output=line.output,
+        priority=line.priority, author=line.author, key=line.key,
+    )  # fmt: skip
+
+
+def dropped(line: Line, reason: str) -> UtteranceDropped:
+    return UtteranceDropped(
+        utterance=line.utterance, output=line.output, reason=reason, author=line.author,
+        key=line.key,
+    )  # fmt: skip
+
+
 class Lineup:
     """See the module's docstring. ``lanes``: the number of each output's lower lane."""
 
@@ -188,16 +202,11 @@ class Lineup:
             admission = self.queue.submit(line)
         self.drop_all(admission.dropped)
         if admission.refused:
-            self._tell_dropped(Drop(line, admission.refused))
+            self.publish(dropped(line, admission.refused))
             return admission
         utterance = Utterance(line, in_pieces, script, touched_at=self.now)
         self._utterances[line.utterance] = utterance
-        self.publish(
-            UtteranceQueued(
-                utterance=line.utterance, text=line.text, voice=line.voice, output=line.output,
-                priority=line.priority, author=line.author, key=line.key,
-            )
-        )  # fmt: skip
+        self.publish(queued(line))
         if line.priority == "urgent" and self.config.queue.urgent == "interrupt":
             for other in list(there.lower.utterances):
                 if other.begun and other.line.priority != "urgent":
@@ -428,7 +437,7 @@ class Lineup:
     def _finish(self, utterance: Utterance) -> None:
         self._leave(utterance)
         if not utterance.begun:  # the engine found nothing in it that can be pronounced
-            self._tell_dropped(Drop(utterance.line, "nothing_to_say"))
+            self.publish(dropped(utterance.line, "nothing_to_say"))
             return
         self.publish(
             UtteranceFinished(
@@ -464,16 +473,7 @@ class Lineup:
             utterance = self._utterances.get(drop.line.utterance)
             if utterance is not None:
                 self._leave(utterance)
-            self._tell_dropped(drop)
-
-    def _tell_dropped(self, drop: Drop) -> None:
-        line = drop.line
-        self.publish(
-            UtteranceDropped(
-                utterance=line.utterance, output=line.output, reason=drop.reason,
-                author=line.author, key=line.key,
-            )
-        )  # fmt: skip
+            self.publish(dropped(drop.line, drop.reason))
 
     def silence(self, there: Channel, reason: str) -> list[int]:
         """Cut whatever sounds on an output; its waiting lines are not touched."""

@@ -169,9 +169,6 @@ class Queue:
             lambda line: line.expires_at is not None and line.expires_at <= now, "expired"
         )
 
-    def next_expiry(self) -> float | None:
-        return min((x.expires_at for x in self.waiting() if x.expires_at is not None), default=None)
-
     def clear(
         self, output: str | None = None, priority: Priority | None = None, reason: str = "clear"
     ) -> list[Drop]:

@@ -1,5 +1,4 @@
-"""Carries out each operation of the wire. One method per request; some are the player's own, some
-have handlers elsewhere."""
+"""Carries out each operation of the wire: the player's own, and those with handlers elsewhere."""
 
 from __future__ import annotations
 
@@ -9,18 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from koe import protocol
-from koe.protocol import (
-    Event,
-    Request,
-    UtteranceDropped,
-    UtteranceFailed,
-    UtteranceFinished,
-    UtteranceSkipped,
-)
+from koe.protocol import Event, Request, UtteranceDropped, UtteranceFinished
 from koed.audio.history import History
 from koed.config.daemon import Config
 from koed.errors import KoedError
-from koed.events import Bus
+from koed.events import Bus, LineEnd, outcome
 from koed.playback.dispatch import Dispatch
 from koed.playback.inputs import Submit
 from koed.playback.queue import Admission, Line
@@ -66,8 +58,6 @@ class Handlers:
         self._book = book
         self._bus = bus
         self._reply = reply
-        self._status = status
-        self._reload = reload
         self._clock = clock
         self._utterance = 0
         self._waiters: dict[int, list[tuple[Asker, dict[str, Any]]]] = {}
@@ -76,12 +66,22 @@ class Handlers:
         self._asked = 0
         """Requests in work: one may make another."""
         self._heard: list[Callable[[Request], None]] = []
-        self._elsewhere: dict[str, Handler] = dict.fromkeys(PLAYERS, dispatch.ask)
+        self._by_op: dict[str, Handler] = dict.fromkeys(PLAYERS, dispatch.ask) | {
+            "say": self._say,
+            "say_open": lambda request: self._submit(request, "", in_pieces=True),
+            "panic": self._panic,
+            "voice": self.voice,
+            "voices": lambda _: {"current": self._lineup.voice, "voices": book.describe()},
+            "queue": self._queue,
+            "status": lambda _: status(),
+            "reload": lambda _: reload(),
+            "save": self._save,
+        }
         bus.listen(self._settle)
 
     def add(self, op: str, handler: Handler) -> None:
         """``handler`` carries out the requests of ``op``."""
-        self._elsewhere[op] = handler
+        self._by_op[op] = handler
 
     def listen(self, listener: Callable[[Request], None]) -> None:
         """``listener`` hears of each request that a person made and that was carried out."""
@@ -94,17 +94,16 @@ class Handlers:
 
     def handle(self, request: Request, asker: Asker) -> dict[str, Any] | None:
         """Carry out one request. None: the answer follows when the line is over."""
-        handler: Handler = self._elsewhere.get(request.op) or getattr(self, f"_do_{request.op}")
         self._asked += 1
         try:
-            result = handler(request)
+            result = self._by_op[request.op](request)
             for listener in self._heard:
                 listener(request)
             if not getattr(request, "wait", False):
                 return result
-            outcome = self._ended.get(result["utterance"])
-            if outcome is not None:  # it was over before anybody could wait for it
-                return result | outcome
+            ended = self._ended.get(result["utterance"])
+            if ended is not None:  # it was over before anybody could wait for it
+                return result | ended
             self._waiters.setdefault(result["utterance"], []).append((asker, result))
             return None
         finally:
@@ -117,7 +116,7 @@ class Handlers:
     def push(self, text: str) -> None:
         """A line from the text socket: no reply, so every refusal is an event."""
         try:
-            self._do_say(protocol.Say(text=text))
+            self._say(protocol.Say(text=text))
         except KoedError as error:
             if error.code in ("queue_full", "author_limit", "chat_muted"):
                 return  # the player has told it already
@@ -129,7 +128,7 @@ class Handlers:
                 )
             )
 
-    def _do_say(self, request: protocol.Say) -> dict[str, Any]:
+    def _say(self, request: protocol.Say) -> dict[str, Any]:
         limit = self._config.text.max_chars
         if len(request.text) > limit:
             raise KoedError(
@@ -150,11 +149,8 @@ class Handlers:
         return self._submit(request, text) | {"truncated": truncated}
 
     def enqueue(self, request: protocol.Say, text: str) -> dict[str, Any]:
-        """`_do_say` for a ``text`` that is normalised already."""
+        """`_say` for a ``text`` that is normalised already."""
         return self._submit(request, text)
-
-    def _do_say_open(self, request: protocol.SayOpen) -> dict[str, Any]:
-        return self._submit(request, "", in_pieces=True)
 
     def _submit(
         self, request: protocol.Say | protocol.SayOpen, text: str, in_pieces: bool = False
@@ -208,27 +204,20 @@ class Handlers:
 
     def _settle(self, event: Event) -> None:
         """A line is over: answer those who wait for it."""
-        outcome = {
-            UtteranceFinished: "finished",
-            UtteranceSkipped: "skipped",
-            UtteranceDropped: "dropped",
-            UtteranceFailed: "failed",
-        }.get(type(event))
-        if outcome is None:
+        if not isinstance(event, LineEnd):
             return
-        utterance: int = event.utterance  # type: ignore[attr-defined]
-        reason = getattr(event, "reason", "") or getattr(event, "code", "")
-        told = {"outcome": outcome, "reason": reason}
-        if getattr(event, "unheard", ""):
-            told["unheard"] = event.unheard  # type: ignore[attr-defined]
+        how, why = outcome(event)
+        told = {"outcome": how, "reason": why}
+        if isinstance(event, UtteranceFinished) and event.unheard:
+            told["unheard"] = event.unheard
         if self._asked:
-            self._ended[utterance] = told
-        for asker, result in self._waiters.pop(utterance, ()):
+            self._ended[event.utterance] = told
+        for asker, result in self._waiters.pop(event.utterance, ()):
             self._reply(asker, result | told)
 
     # --- latches -----------------------------------------------------------------------------
 
-    def _do_panic(self, request: protocol.Panic) -> dict[str, Any]:
+    def _panic(self, request: protocol.Panic) -> dict[str, Any]:
         if request.by is not None and len(request.by) > MAX_BY_CHARS:
             raise KoedError(
                 "bad_field",
@@ -240,11 +229,8 @@ class Handlers:
 
     # --- voices ------------------------------------------------------------------------------
 
-    def _do_voice(self, request: protocol.Voice) -> dict[str, Any]:
-        return self.voice(request)
-
     def voice(self, request: protocol.Voice) -> dict[str, Any]:
-        """For a rule: nobody is told that a person wanted it."""
+        """Called by a rule, nobody is told that a person wanted it."""
         if request.name is not None:
             self._check_voice(request.name, request.when)
         changed: dict[str, Any] = self._dispatch.ask(request)
@@ -266,12 +252,9 @@ class Handlers:
                 "wait for the event voice.ready, or see: koe voices",
             )
 
-    def _do_voices(self, _: protocol.Voices) -> dict[str, Any]:
-        return {"current": self._lineup.voice, "voices": self._book.describe()}
-
     # --- looking -----------------------------------------------------------------------------
 
-    def _do_queue(self, _: protocol.Queue) -> dict[str, Any]:
+    def _queue(self, _: protocol.Queue) -> dict[str, Any]:
         now = self._clock()
         return {
             "speaking": [self._describe(line, now) for line in self._lineup.queue.speaking()],
@@ -294,13 +277,7 @@ class Handlers:
             "ttl_s": None if line.expires_at is None else round(line.expires_at - now, 3),
         }
 
-    def _do_status(self, _: protocol.Status) -> dict[str, Any]:
-        return self._status()
-
-    def _do_reload(self, _: protocol.Reload) -> dict[str, Any]:
-        return self._reload()
-
-    def _do_save(self, request: protocol.Save) -> dict[str, Any]:
+    def _save(self, request: protocol.Save) -> dict[str, Any]:
         history = self._histories[self._lineup.channels_of(request.output)[0].name]
         audio = self._config.audio
         first = request.from_frame

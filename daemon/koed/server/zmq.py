@@ -221,18 +221,8 @@ class Server:
             request = request_from_map(message)
             check_lengths(request)
             result = handle(request, asker)
-        except (WireError, KoedError) as error:
-            self.reply(asker, error=WireError(error.code, error.message, error.hint))
-        except Exception as error:
-            log.exception("a request could not be handled")
-            self.reply(
-                asker,
-                error=WireError(
-                    "internal",
-                    f"a bug in koed: {type(error).__name__}: {error}",
-                    "please report it with the daemon's log",
-                ),
-            )
+        except Exception as error:  # noqa: BLE001 - told to whoever asked
+            self.reply(asker, error=_told(error, "a request"))
         else:
             if result is not None:
                 self.reply(asker, result)
@@ -247,25 +237,8 @@ class Server:
                     "send one UTF-8 string a message",
                 )
             text(frames[0].decode("utf-8"))
-        except UnicodeDecodeError as error:
-            trouble(
-                WireError(
-                    "invalid_utf8",
-                    f"a text message is not UTF-8: {error.reason}",
-                    "send one UTF-8 string a message",
-                )
-            )
-        except (WireError, KoedError) as error:
-            trouble(WireError(error.code, error.message, error.hint))
-        except Exception as error:
-            log.exception("a text message could not be handled")
-            trouble(
-                WireError(
-                    "internal",
-                    f"a bug in koed: {type(error).__name__}: {error}",
-                    "please report it with the daemon's log",
-                )
-            )
+        except Exception as error:  # noqa: BLE001 - told to whoever listens
+            trouble(_told(error, "a text message"))
 
     # --- out ---------------------------------------------------------------------------------
 
@@ -283,6 +256,18 @@ class Server:
         for socket in self._events.sockets:
             with contextlib.suppress(zmq.Again):
                 socket.send_multipart(frames, zmq.NOBLOCK)
+
+
+def _told(error: Exception, what: str) -> WireError:
+    """What others get to know of an error; of a bug the log has the rest."""
+    if isinstance(error, WireError | KoedError):
+        return WireError(error.code, error.message, error.hint)
+    if isinstance(error, UnicodeDecodeError):
+        message, hint = f"{what} is not UTF-8: {error.reason}", "send one UTF-8 string a message"
+        return WireError("invalid_utf8", message, hint)
+    log.error("%s could not be handled", what, exc_info=error)
+    message = f"a bug in koed: {type(error).__name__}: {error}"
+    return WireError("internal", message, "please report it with the daemon's log")
 
 
 def _is_id(value: Any) -> bool:

@@ -17,12 +17,10 @@ from koe.protocol import (
     EngineUp,
     Event,
     Trouble,
-    UtteranceDropped,
-    UtteranceFailed,
     UtteranceFinished,
-    UtteranceSkipped,
 )
 from koed.errors import ConfigError
+from koed.events import LineEnd, outcome
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as PrometheusMetric
@@ -80,6 +78,10 @@ class Counters:
         key = _key(name, labels, "counter")
         self._values[key] = self._values.get(key, 0) + amount
 
+    def total(self, name: str, value: float, **labels: str) -> None:
+        """What is counted elsewhere."""
+        self._values[_key(name, labels, "counter")] = value
+
     def gauge(self, name: str, value: float, **labels: str) -> None:
         self._values[_key(name, labels, "gauge")] = value
 
@@ -92,17 +94,13 @@ class Counters:
 
     def listen(self, event: Event) -> None:
         """Count what the bus tells."""
+        if isinstance(event, LineEnd):
+            how, why = outcome(event)
+            self.count("koed_lines", outcome=how, reason=why)
         match event:
             case UtteranceFinished():
-                self.count("koed_lines", outcome="finished", reason="")
                 self.count("koed_spoken_seconds", event.spoken_s)
                 self.count("koed_starved_seconds", event.starved_s)
-            case UtteranceSkipped():
-                self.count("koed_lines", outcome="skipped", reason=event.reason)
-            case UtteranceDropped():
-                self.count("koed_lines", outcome="dropped", reason=event.reason)
-            case UtteranceFailed():
-                self.count("koed_lines", outcome="failed", reason=event.code)
             case EngineUp():
                 self.count("koed_engine_starts", engine=event.engine)
             case EngineDown():
@@ -163,14 +161,6 @@ class MetricsServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=2.0)
-
-
-def render_prometheus(snapshot: Snapshot) -> str:
-    """The text that the server gives; raises `ConfigError` ``no_prometheus_client``."""
-    registry = _registry(snapshot)
-    from prometheus_client import generate_latest
-
-    return generate_latest(registry).decode()
 
 
 def serve(port: int, snapshot: Snapshot) -> MetricsServer:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Mapping
 
 SEND_S = 0.5
-"""How long a word that must arrive (ready, stopping, reloading) waits for room in the socket."""
+"""How long a word that must arrive (ready, stopping) waits for room in the socket."""
 
 MAX_STATUS_CHARS = 200
 
@@ -52,7 +51,7 @@ class Notifier:
         return self._address is not None
 
     def ready(self, status: str = "") -> bool:
-        """Start-up is over (or a reload is)."""
+        """Start-up is over."""
         return self._send("READY=1", *_status(status), wait_s=SEND_S)
 
     def status(self, text: str) -> bool:
@@ -65,11 +64,6 @@ class Notifier:
 
     def stopping(self, status: str = "") -> bool:
         return self._send("STOPPING=1", *_status(status), wait_s=SEND_S)
-
-    def reloading(self) -> bool:
-        """A reload begins; `ready` ends it."""
-        now_usec = time.monotonic_ns() // 1000
-        return self._send("RELOADING=1", f"MONOTONIC_USEC={now_usec}", wait_s=SEND_S)
 
     def _send(self, *lines: str, wait_s: float = 0.0) -> bool:
         if self._address is None or not lines:

@@ -123,15 +123,14 @@ class Transcript:
     def __init__(
         self,
         config: TranscriptConfig,
-        folder: Path,
+        path: Path,
         trouble: Callable[[KoedError], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``folder``: where the file lies if the configuration names none, and where a relative
-        path begins. Touches no disk before the first line."""
+        """``path``: what the configuration means, unless it wants none. Touches no disk before the
+        first line."""
         self._file: LineFile | None = None
         if config.path != "":
-            path = folder / Path(config.path or "transcript.jsonl").expanduser()
             self._file = LineFile(path, int(config.max_mb * 1024 * 1024), config.keep)
         self._trouble = trouble
         self._clock = clock

@@ -71,13 +71,8 @@ def last_language(text: str, default: str) -> str | None:
     return _language(script, default, has_kana(text)) if script else None
 
 
-def split_languages(text: str, default: str) -> list[tuple[str, str]]:
-    """``text`` (one line) as parts ``(lang, part)``; joined, the parts are the text."""
-    return [(lang or default, text[a:b]) for lang, a, b in language_spans(text, default)]
-
-
 def language_spans(text: str, default: str, kana: bool = False) -> list[Span]:
-    """The spans of one language each, without gaps. ``kana``: the line has kana elsewhere.
+    """The spans of one language each, without gaps, of one line. ``kana``: it has kana elsewhere.
 
     A short Latin word between Chinese, Japanese or Korean letters stays with them ("Tシャツ",
     "新しいPCを"): their voices read it, and three segments would sound chopped.

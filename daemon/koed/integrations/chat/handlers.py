@@ -8,26 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from koe.protocol import (
-    Chat,
-    ChatDelete,
-    ChatLine,
-    Event,
-    ModeChanged,
-    Say,
-    Trouble,
-    UtteranceDropped,
-    UtteranceFailed,
-    UtteranceFinished,
-    UtteranceSkipped,
-)
+from koe.protocol import Chat, ChatDelete, ChatLine, Event, ModeChanged, Say
 from koed.config.daemon import Config
 from koed.errors import KoedError
-from koed.events import Bus
+from koed.events import Bus, LineEnd, outcome
 from koed.integrations.chat import viewers as viewer_file
 from koed.integrations.chat.ledger import Ledger, LedgerEntry, copy_of
 from koed.integrations.chat.policy import Policy, Scene, Verdict
-from koed.integrations.chat.viewers import Viewers
 from koed.playback.dispatch import Dispatch
 from koed.playback.inputs import Amend, Withdraw
 from koed.server.handlers import Handlers
@@ -38,8 +25,6 @@ LOOK_S = 0.5
 SAVE_S = 30.0
 MEASURED = 10_000
 EVENT_CHARS = 500
-
-OVER = (UtteranceFinished, UtteranceDropped, UtteranceSkipped, UtteranceFailed)
 
 Said = Literal["said", "merged", "held", "dropped"]
 
@@ -65,8 +50,8 @@ class ChatHandlers:
         self._bus = bus
         self._clock = clock
         self._file = state / "viewers.json"
-        self._viewers = Viewers(config.chat.voices)
-        self.policy = Policy(config.chat, config.text, self._viewers)
+        self.policy = Policy(config.chat, config.text)
+        self._viewers = self.policy.viewers
         self._ledger = Ledger()
         self._counts: Counter[str] = Counter()
         self._took_ms: deque[float] = deque(maxlen=MEASURED)
@@ -85,7 +70,7 @@ class ChatHandlers:
         try:
             viewer_file.load(self._viewers, self._file)
         except KoedError as error:
-            self._trouble(error)
+            self._bus.trouble(error)
 
     def turn(self, now: float) -> None:
         if self._viewers.changed and now - self._saved_at >= SAVE_S:
@@ -111,11 +96,8 @@ class ChatHandlers:
             self._save_failed = False
         except KoedError as error:
             if not self._save_failed:  # told once, tried again
-                self._trouble(error)
+                self._bus.trouble(error)
             self._save_failed = True
-
-    def _trouble(self, error: KoedError) -> None:
-        self._bus.publish(Trouble(code=error.code, message=error.message, hint=error.hint))
 
     # --- a line ------------------------------------------------------------------------------
 
@@ -148,7 +130,7 @@ class ChatHandlers:
     def _warn(self, there: Any) -> None:
         missing = self._viewers.named_voices() - set(there)
         for name in sorted(missing - self._missing):
-            self._trouble(
+            self._bus.trouble(
                 KoedError(
                     "unknown_voice",
                     f"chat.voices names {name!r}, and there is no such voice",
@@ -269,7 +251,7 @@ class ChatHandlers:
             if event.mode != "speak":
                 self._drop_waiting(event.output)
             return
-        if isinstance(event, OVER):
+        if isinstance(event, LineEnd):
             entry = self._ledger.end(event.utterance)
             if entry is not None and _was_lost(event):
                 self.policy.release(entry.ticket)
@@ -282,8 +264,7 @@ class ChatHandlers:
                 self._cancel(entry.utterance, "chat_muted")
 
 
-def _was_lost(event: Event) -> bool:
+def _was_lost(end: LineEnd) -> bool:
     """Whether a copy of the line is welcome. What the streamer skipped was heard enough."""
-    if isinstance(event, UtteranceFinished):
-        return False
-    return getattr(event, "reason", "") not in ("skip", "stop", "clear")
+    how, why = outcome(end)
+    return how != "finished" and why not in ("skip", "stop", "clear")

@@ -75,7 +75,6 @@ class Verdict:
     """Number of the line that is said; of a merge, of the line that it is merged into."""
     copies: int = 1
     """How often the text came by now."""
-    truncated: bool = False
 
 
 @dataclass(slots=True)
@@ -101,17 +100,11 @@ class Policy:
     """``screen``: the place of a content filter: what to say in place of a normalised text, or
     None to drop it (reason ``filtered``)."""
 
-    def __init__(
-        self,
-        config: ChatConfig,
-        text: TextConfig,
-        viewers: Viewers | None = None,
-        screen: Screen = pass_all,
-    ) -> None:
+    def __init__(self, config: ChatConfig, text: TextConfig, screen: Screen = pass_all) -> None:
         self._config = config
         self._text = text
         self._screen = screen
-        self.viewers = viewers or Viewers(config.voices)
+        self.viewers = Viewers(config.voices)
         self.scene = Scene()
         self._allowed = names.people(config.allow)
         self._blocked = names.people(config.block)
@@ -212,8 +205,7 @@ class Policy:
         if screened is None:
             return Verdict("drop", "filtered")
         plain, shortened = self._shortened(screened, first)
-        truncated = truncated or shortened
-        if truncated and plain:
+        if plain and (truncated or shortened):
             plain += self._config.cut_mark
         text = self._introduced(line, plain, now, author, lang)
         if not text:
@@ -229,7 +221,6 @@ class Policy:
             lang=line.lang,
             priority=self._config.donations.priority if first else "chatter",
             ticket=self._ticket,
-            truncated=truncated,
         )
 
     def _shortened(self, text: str, first: bool) -> tuple[str, bool]:

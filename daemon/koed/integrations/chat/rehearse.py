@@ -23,7 +23,6 @@ from koed.integrations.chat import viewers as viewer_file
 from koed.integrations.chat.ledger import Ledger, LedgerEntry, copy_of
 from koed.integrations.chat.policy import Policy, Scene, Verdict
 from koed.integrations.chat.simulation import Outcome, QueueSimulation
-from koed.integrations.chat.viewers import Viewers
 
 UNTIMED_S = 1.0
 """A line without a time comes so long after the one before."""
@@ -54,8 +53,7 @@ class Rehearsal:
 
     def __init__(self, config: Config, langs: dict[str, str], outputs: dict[str, str]) -> None:
         self._config = config
-        self._viewers = Viewers(config.chat.voices)
-        self.policy = Policy(config.chat, config.text, self._viewers)
+        self.policy = Policy(config.chat, config.text)
         first = next(iter(config.outputs))
         self.policy.scene = Scene(config.voice, langs, first)
         self._outputs = outputs
@@ -66,10 +64,6 @@ class Rehearsal:
         """By utterance."""
         self._rows: deque[Row] = deque()
         self._now = 0.0
-
-    @property
-    def viewers(self) -> Viewers:
-        return self._viewers
 
     def play(self, number: int, at: float, request: Chat | ChatDelete) -> None:
         self._now = at
@@ -173,7 +167,7 @@ def run(config: Config, log: str, as_json: bool = False, sums_only: bool = False
     langs, outputs = _voices(config)
     rehearsal = Rehearsal(config, langs, outputs)
     with contextlib.suppress(KoedError):  # whoever has no voice yet gets one for the rehearsal
-        viewer_file.load(rehearsal.viewers, state_dir() / "viewers.json")
+        viewer_file.load(rehearsal.policy.viewers, state_dir() / "viewers.json")
     report = Report(as_json, sums_only)
     try:
         with _opened(log) as lines:

@@ -84,14 +84,11 @@ class QueueSimulation:
         self._outcomes[line.utterance] = outcome
         if priority == "urgent" and queue.urgent == "interrupt":
             for lane in self._lanes:
-                if lane.output == output and lane.sounds and self._yields(lane.sounds):
+                sounds = lane.sounds if lane.output == output else None
+                if sounds is not None and sounds.line.priority != "urgent":
                     self._cut(lane, "urgent", now)
         self.advance(now)
         return outcome
-
-    @staticmethod
-    def _yields(outcome: Outcome) -> bool:
-        return outcome.line.priority != "urgent"
 
     def cancel(self, utterance: int, now: float) -> bool:
         """Take a line back, even in mid-word."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from koed.config.chat import ViewerVoicesConfig
 from koed.errors import KoedError
 from koed.integrations.chat.names import author_key
 from koed.integrations.chat.recent import Recent
+from koed.service import files
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 DERIVED_KEPT = 4096
@@ -134,15 +134,9 @@ def load(viewers: Viewers, path: Path) -> None:
 
 def save(viewers: Viewers, path: Path) -> None:
     """Write whole or not at all. Raises `KoedError` ``bad_viewers``."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w",
-                  encoding="utf-8") as file:  # fmt: skip
-            file.write(viewers.to_json())
-        os.replace(beside, path)
+        files.write(path, viewers.to_json().encode())
     except (OSError, UnicodeEncodeError) as error:
-        beside.unlink(missing_ok=True)
         raise KoedError(
             "bad_viewers",
             f"the voices of the viewers cannot be written to {path}: {error}",

@@ -221,8 +221,7 @@ class ObsCompanion:
             result = self._ask(request)
         except (KoedError, WireError) as error:
             log.info("a request through OBS was refused: %s", error.message)
-            refusal = {"code": error.code, "message": error.message, "hint": error.hint}
-            self._answer(request_id, {"ok": False, "error": refusal})
+            self._answer(request_id, {"ok": False, "error": error.to_map()})
             return
         except Exception as error:  # a stranger's words must not end the voice
             log.exception("a request through OBS could not be handled")

@@ -13,7 +13,7 @@ from koed.config.profile_folder import ProfileFolder
 from koed.errors import did_you_mean
 from koed.integrations.obs import rules
 from koed.integrations.obs.link import Link
-from koed.integrations.obs.rules import OTHERWISE, Decision
+from koed.integrations.obs.rules import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,12 @@ def _idle_rules(config: Config, rows: list[PreviewRow], scenes: list[str]) -> di
 def _broken_voices(config: Config) -> dict[str, str]:
     folder = resolve(config, "profiles")
     scan = ProfileFolder(folder, outputs=tuple(config.outputs)).scan()
-    wanted = {scene: rule.voice for scene, rule in config.obs.scenes.items()}
-    if config.obs.otherwise is not None:
-        wanted[OTHERWISE] = config.obs.otherwise.voice
     return {
-        rule: f"voice {voice} is broken: {scan.broken[voice].message}"
-        if voice in scan.broken
-        else f"there is no voice {voice!r} in {folder}"
-        for rule, voice in wanted.items()
-        if voice is not None and voice not in scan.profiles
+        name: f"voice {rule.voice} is broken: {scan.broken[rule.voice].message}"
+        if rule.voice in scan.broken
+        else f"there is no voice {rule.voice!r} in {folder}"
+        for name, rule in config.obs.rules
+        if rule.voice is not None and rule.voice not in scan.profiles
     }
 
 

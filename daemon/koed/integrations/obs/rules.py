@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from koe.protocol import ModeName, When
-from koed.config.obs import ObsConfig, SceneRule
+from koed.config.obs import OTHERWISE, ObsConfig, SceneRule
 
 STRICTNESS: tuple[ModeName, ...] = typing.get_args(ModeName)
-OTHERWISE = "otherwise"
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,7 +211,7 @@ class Session:
         self._polled_t = time.monotonic()
         with self._news:
             self._there = True
-        self._emit(Up(self._polled_t, version, scene, live, self._retries))
+        self._emit(Up(version, scene, live, self._retries))
 
     def _pause(self, seconds: float) -> None:
         with self._news:
@@ -238,7 +238,7 @@ class Session:
         reason = "away" if away else error.message
         if self._told != reason:
             self._told = reason
-            self._emit(Down(time.monotonic(), error))
+            self._emit(Down(error))
 
     # --- while it is there -------------------------------------------------------------------
 
@@ -294,7 +294,7 @@ class Session:
         scene = self._scene(link)
         between = self._polled_t - self._transition_t < TRANSITION_S
         if scene and (self._at_start or not between):
-            self._emit(OnAir(self._polled_t, scene))
+            self._emit(OnAir(scene))
 
     def _look_ahead(self, link: Link, look: tuple[float, int]) -> None:
         """Where the transition that began leads: OBS tells it by request before it tells it by
@@ -306,7 +306,7 @@ class Session:
             if self._look == look:  # else another transition began meanwhile
                 self._look = None if found or number + 1 == len(LOOKS_S) else (since, number + 1)
         if found:
-            self._emit(OnAir(since, scene))
+            self._emit(OnAir(scene))
 
     def _scene(self, link: Link) -> str:
         """What is on air. An event that came while OBS answered is at least as new.
@@ -330,7 +330,7 @@ class Session:
             log.debug("%s", error)
             result = error
         if job.then is not None:
-            self._emit(JobDone(time.monotonic(), job.then, result))
+            self._emit(JobDone(job.then, result))
 
     # --- on the link's reading thread: into a queue, and back --------------------------------
 
@@ -348,22 +348,22 @@ class Session:
         match name:
             case "CurrentProgramSceneChanged":
                 self._event_scene = (now, str(data.get("sceneName", "")))
-                self._emit(OnAir(*self._event_scene))
+                self._emit(OnAir(self._event_scene[1]))
             case "SceneTransitionStarted" if self._at_start:
                 self._wish(look_since=now)
             case "StreamStateChanged":
                 state = str(data.get("outputState", "")).rpartition("_")[2]
                 if state in LIVE:
-                    self._emit(Live(now, LIVE[state]))
+                    self._emit(Live(LIVE[state]))
             case "CurrentSceneCollectionChanging":
                 self._wish(changing_until=now + COLLECTION_S)
             case "CurrentSceneCollectionChanged":
-                self._emit(Scenery(now, everything=True))
+                self._emit(Scenery(everything=True))
                 self._wish(look_since=now, changing_until=0.0)
             case _ if name in SCENERY:
-                self._emit(Scenery(now))
+                self._emit(Scenery())
             case "CustomEvent" if "koed" in data:
-                self._emit(Asked(now, data["koed"]))
+                self._emit(Asked(data["koed"]))
 
     def _wish(self, look_since: float | None = None, changing_until: float | None = None) -> None:
         with self._news:

@@ -10,14 +10,7 @@ from koed.errors import KoedError
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
-    """Something for the main thread. ``heard_t``: when OBS told it, monotonic seconds."""
-
-    heard_t: float
-
-
-@dataclass(frozen=True, slots=True)
-class Up(Signal):
+class Up:
     version: str
     scene: str
     live: bool
@@ -25,31 +18,31 @@ class Up(Signal):
 
 
 @dataclass(frozen=True, slots=True)
-class Down(Signal):
+class Down:
     error: KoedError
 
 
 @dataclass(frozen=True, slots=True)
-class OnAir(Signal):
+class OnAir:
     """This scene is on air, or is about to be (``at: start``)."""
 
     scene: str
 
 
 @dataclass(frozen=True, slots=True)
-class Live(Signal):
+class Live:
     live: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Asked(Signal):
+class Asked:
     """A CustomEvent with the key ``koed``; ``message`` is whatever stood there."""
 
     message: Any
 
 
 @dataclass(frozen=True, slots=True)
-class Scenery(Signal):
+class Scenery:
     """Sources or scenes came, went or changed their names. ``everything``: all of them did, since
     another scene collection is there."""
 
@@ -57,9 +50,12 @@ class Scenery(Signal):
 
 
 @dataclass(frozen=True, slots=True)
-class JobDone(Signal):
+class JobDone:
     """A job is over; ``then`` wants its result on the main thread."""
 
     then: Callable[[Any], None]
     result: Any
     """What the job returned, or the `KoedError` that it raised."""
+
+
+Signal = Up | Down | OnAir | Live | Asked | Scenery | JobDone
