@@ -77,6 +77,18 @@ def test_all_problems_in_one_report(folder: Path) -> None:
     assert "reference.audio: 'no.wav' cannot be read: No such file" in lines[4]
 
 
+def test_a_removed_setting_is_told_with_its_line_and_what_to_write(folder: Path) -> None:
+    text = "engine: gpt_sovits\nlang: ja\nsettings:\n  top_k: 5\n  official_quirks: {}\n"
+    path = put(folder, "a", text.format("all"))
+    told = problem(path)
+    assert told.startswith(f"{path}:5: settings.official_quirks: 'all' was removed")
+    assert "delete the line, or write none" in told
+    put(folder, "a", text.format("none"))
+    assert load_profile(path).settings["official_quirks"] == "none"
+    put(folder, "a", text.format("all").replace("gpt_sovits", "tone"))
+    assert load_profile(path).settings["official_quirks"] == "all", "not koed's to say here"
+
+
 def test_a_missing_reference_is_guessed(folder: Path) -> None:
     (folder / "hanna.wav").write_bytes(b"x")
     path = put(folder, "hana", GOOD + "reference: {audio: hana.wav}")

@@ -12,6 +12,7 @@ import pytest
 
 from koed.engine.base import Chunk, Job, ProfileSpec, Voice
 from koed.engine.registry import create
+from koed.engine.settings import Choice, fingerprint, read
 from koed.engine.tone import RATE_HZ, ToneEngine
 from koed.errors import EngineError
 
@@ -153,6 +154,15 @@ def test_bad_settings_are_all_named_at_once() -> None:
         assert part in error.value.message
     with pytest.raises(EngineError):
         voice(hz=5)
+
+
+def test_a_value_that_is_removed_makes_no_prepared_voice_anew() -> None:
+    before = {"way": Choice("new", ("new", "old"))}
+    now = {"way": Choice("new", ("new", "old"), removed=("old",))}
+    assert fingerprint(now) == fingerprint(before) != fingerprint({"way": Choice("new", ("new",))})
+    with pytest.raises(EngineError) as error:
+        read(now, {"way": "old"}, "tone")
+    assert "it is one of 'new'; 'old' was removed" in error.value.message
 
 
 def test_an_empty_text_has_no_chunk() -> None:

@@ -10,13 +10,21 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from koed.engine.gpt_sovits.model import features
-from koed.engine.gpt_sovits.model.hubert import Hubert, with_pause
+from koed.engine.gpt_sovits.model.hubert import Hubert
 from koed.engine.gpt_sovits.model.sampling import Sampling
 from koed.engine.gpt_sovits.model.sovits import SoundModel
 from koed.engine.gpt_sovits.model.speaker_encoder import Speaker as SpeakerNetwork
-from koed.engine.gpt_sovits.official import Call, Item, Official, Request, Speaker
+from koed.engine.gpt_sovits.official import (
+    PAUSE_SAMPLES,
+    Call,
+    Item,
+    Official,
+    Request,
+    Speaker,
+)
 from tests.parity import ar, sovits, weights
 from tests.parity.case import Array, Case, Result, fixtures
 
@@ -107,7 +115,7 @@ def read(phones: str, bert: str, arrays: Numbers, meta: dict[str, Any]) -> tuple
 def heard(folder: Path, path: Path) -> Tensor:
     """[1, 768, F] of a reference and its pause, as long as the official one."""
     network = Hubert(weights.state_dict(folder, "chinese_hubert_base"))
-    return network(with_pause(features.for_prompt(features.read(path)), official_quirks=True))
+    return network(pad(features.for_prompt(features.read(path)), (0, PAUSE_SAMPLES)))
 
 
 @functools.lru_cache(maxsize=8)

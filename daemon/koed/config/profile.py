@@ -156,6 +156,7 @@ def read_profile(path: Path) -> Reading:
         Reference: functools.partial(_clip_problems, path.parent, depends),
         Timbre: functools.partial(_clip_problems, path.parent, depends),
         RemoteFile: functools.partial(_remote_problems, path.parent, depends),
+        ProfileFile: _removed,
     }
     name = path.name.removesuffix(".yaml")
     try:
@@ -265,6 +266,14 @@ def _remote_problems(folder: Path, depends: dict[Path, FileStamp], remote: Remot
         yield "key", error.message, error.hint
     except (RuntimeError, ValueError) as error:  # ~nobody; a zero byte
         yield "key", f"{remote.key[:60]!r} is not a path: {error}", ""
+
+
+def _removed(profile: ProfileFile) -> Problems:
+    """What an engine has no more. The engine would say so too, but not in which line."""
+    kind = profile.engine.kind if isinstance(profile.engine, RemoteFile) else profile.engine
+    if kind == "gpt_sovits" and profile.settings.get("official_quirks") == "all":
+        what = "'all' was removed: koed no longer speaks as the official stream does"
+        yield "settings.official_quirks", what, "delete the line, or write none"
 
 
 def _reason(error: Exception) -> str:

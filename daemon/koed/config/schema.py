@@ -139,6 +139,8 @@ class _Reader:
     def __init__(self, hooks: Mapping[type, Hook]) -> None:
         self.problems: list[Problem] = []
         self.lines: dict[str, int] = {}
+        self._places: dict[str, yaml.Node] = {}
+        """The value of each key."""
         self._hooks = hooks
 
     def _report(self, node: yaml.Node, key: str, what: str, hint: str = "") -> Any:
@@ -202,12 +204,12 @@ class _Reader:
                 continue
             seen[name] = key_node.start_mark.line + 1
             self.lines[_join(key, name)] = seen[name]
+            self._places[_join(key, name)] = value_node
             yield name, key_node, value_node
 
     def _object(self, node: yaml.Node, cls: type, key: str) -> Any:
         before = len(self.problems)
         wants, values, wrong = keys_of(cls), {}, set()
-        places: dict[str, yaml.Node] = {}
         for name, key_node, value_node in self._pairs(node, key):
             if name not in wants:
                 if len(self.problems) <= MAX_PROBLEMS:  # guessing costs time
@@ -215,7 +217,6 @@ class _Reader:
                     self._report(key_node, _join(key, name[:80]), "there is no such key", hint)
                 continue
             values[name] = self.value(value_node, wants[name], _join(key, name))
-            places[name] = value_node
         if not isinstance(node, yaml.MappingNode):
             return _BAD
         wrong = {name for name, value in values.items() if value is _BAD}
@@ -230,7 +231,8 @@ class _Reader:
         result = cls(**{name: value for name, value in values.items() if name not in wrong})
         for name, what, hint in self._hooks.get(cls, lambda _: ())(result):
             if name.split(".")[0] not in wrong:
-                self._report(places.get(name, node), _join(key, name), what, hint)
+                whole = _join(key, name)
+                self._report(self._places.get(whole, node), whole, what, hint)
         return result if len(self.problems) == before else _BAD
 
     def _table(self, node: yaml.Node, of: tuple[Any, ...], key: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from koe.wire import fields
@@ -35,15 +35,21 @@ class Number:
 class Choice:
     default: str
     values: tuple[str, ...]
+    removed: tuple[str, ...] = field(default=(), repr=False)
+    """Those of ``values`` that are refused by now. Not in the `fingerprint`: what was prepared with
+    another one is still as it was."""
 
     def check(self, value: Any) -> str:
-        if value not in self.values:
+        if value not in self.values or value in self.removed:
             raise ValueError
         return str(value)
 
     def allowed(self, value: Any) -> str:
-        meant = did_you_mean(str(value), self.values, "")
-        return "one of " + ", ".join(map(repr, self.values)) + (meant and f"; {meant}")
+        left = [other for other in self.values if other not in self.removed]
+        meant = did_you_mean(str(value), left, "")
+        if value in self.removed:
+            meant = f"{value!r} was removed"
+        return "one of " + ", ".join(map(repr, left)) + (meant and f"; {meant}")
 
 
 @dataclass(frozen=True, slots=True)

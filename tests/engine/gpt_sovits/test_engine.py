@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -179,6 +180,7 @@ def test_text_without_words_is_refused(engine: GptSovitsEngine, voice: Voice, te
 def test_settings_and_models_that_are_not_there(engine: GptSovitsEngine) -> None:
     for values, code, words in (
         ({"tempreature": 1.0}, "bad_setting", "temperature"),
+        ({"official_quirks": "all"}, "bad_setting", "it is one of 'none'; 'all' was removed"),
         ({"model": "gsv-v2final"}, "unknown_model", V2),
         ({"model": ""}, "unknown_model", PRO),
     ):
@@ -186,6 +188,16 @@ def test_settings_and_models_that_are_not_there(engine: GptSovitsEngine) -> None
             engine.prepare(spec(**values))
         assert caught.value.code == code
         assert words in str(caught.value)
+
+
+def test_a_voice_prepared_with_what_was_removed_does_not_speak_otherwise(
+    engine: GptSovitsEngine, voice: Voice
+) -> None:
+    engine.load(voice)
+    values = {**voice.state["settings"], "official_quirks": "all"}
+    with pytest.raises(EngineError) as caught:
+        engine.load(dataclasses.replace(voice, state={**voice.state, "settings": values}))
+    assert caught.value.code == "bad_setting"
 
 
 def test_an_empty_folder_says_how_to_fill_it(tmp_path: Path) -> None:

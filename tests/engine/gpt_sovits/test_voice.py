@@ -55,8 +55,8 @@ class Base:
     def speaker(self, wave: Tensor) -> Tensor:
         raise AssertionError("v2 has none")
 
-    def read(self, text: str, lang: str, official_quirks: bool = False) -> TextFeatures:
-        return read(text, lang, "v2", lambda: None, official_quirks)
+    def read(self, text: str, lang: str) -> TextFeatures:
+        return read(text, lang, "v2", lambda: None)
 
 
 def spec(**reference: Any) -> ProfileSpec:
@@ -126,12 +126,10 @@ def test_timbre_comes_from_other_clips_by_weight_and_the_codes_from_the_referenc
     assert torch.equal(a.codes, b.codes)
 
 
-def test_the_prompt_ends_in_a_short_pause_and_with_the_official_quirk_in_a_longer_one() -> None:
-    for quirks, pause in (("none", 4800), ("all", 9600)):
-        base = Base()
-        settings = {**SETTINGS, "official_quirks": quirks}
-        voices.compile_voice(spec(), settings, base, "gpt_sovits")
-        assert base.heard == [4 * 16000 + pause]
+def test_the_prompt_ends_in_a_short_pause() -> None:
+    base = Base()
+    voices.compile_voice(spec(), SETTINGS, base, "gpt_sovits")
+    assert base.heard == [4 * 16000 + 4800]
 
 
 def test_a_voice_without_transcript_has_a_style_and_no_example() -> None:

@@ -109,9 +109,9 @@ class _Ears:
 class _Base(Base):
     """Reads English; where its libraries are missing, letters stand for phones."""
 
-    def read(self, text: str, lang: str, official_quirks: bool = False) -> TextFeatures:
+    def read(self, text: str, lang: str) -> TextFeatures:
         try:
-            return read(text, lang, self.version, lambda: None, official_quirks)
+            return read(text, lang, self.version, lambda: None)
         except EngineError as error:
             if error.code != "library_missing":
                 raise

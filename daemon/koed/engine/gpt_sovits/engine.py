@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from koed.engine import settings
 from koed.engine.base import Capabilities, Chunk, Job, ProfileSpec, Stream, Voice
 from koed.engine.gpt_sovits import guards, threads
 from koed.engine.gpt_sovits.decoding.decode import MOST_CODES, Prompt
-from koed.engine.gpt_sovits.imitation import imitation, request
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
 from koed.engine.gpt_sovits.models import Base, Models, Name, translated
 from koed.engine.gpt_sovits.store.store import Store, default_folder
@@ -50,7 +49,7 @@ SCHEMA: settings.Schema = {
     "lookahead": settings.Number(PACE.lookahead, 2, 100),
     "guards": settings.Choice("strict", ("strict", "none")),
     "retry_ms": settings.Number(1500.0, 0.0, 10000.0),
-    "official_quirks": settings.Choice("none", ("none", "all")),
+    "official_quirks": settings.Choice("none", ("none", "all"), removed=("all",)),
 }
 """``model`` is a name that ``koed models list`` prints; empty = the only one. Tokens last 40 ms.
 ``residency: pinned`` keeps the base model in memory for good."""
@@ -107,9 +106,11 @@ class GptSovitsEngine:
                 return compile_voice(profile, values, base, self.name)
 
     def load(self, voice: Voice) -> None:
-        """Raises `EngineError` ``stale_voice`` where it must be prepared anew."""
+        """Raises `EngineError` ``stale_voice`` where it must be prepared anew, ``bad_setting``
+        where it was prepared with what is not there any more."""
         with translated(self.models):
             prepared = unpack(voice, self.models.digest, self.models.device)
+            settings.read(SCHEMA, prepared.settings, self.name)
             base = self._base(prepared.settings)
         if prepared.settings["residency"] == "pinned":
             self.models.cache.pin(base.name)
@@ -121,10 +122,7 @@ class GptSovitsEngine:
         with translated(self.models):
             prepared = self._get(voice)
             base = self._base(prepared.settings)
-            quirks = prepared.settings["official_quirks"] == "all"
-            reading = base.read(job.text, job.lang or voice.lang, quirks)
-            if quirks:
-                return self._officially(base, prepared, reading, job)
+            reading = base.read(job.text, job.lang or voice.lang)
             script = _script(reading, prepared, job, _pace(prepared, base, voice))
             codes = self._codes(base, prepared, reading, job, refused)
         speech = Speech(base.sound, base.windows, prepared.style, script, codes, self._beside)
@@ -142,14 +140,6 @@ class GptSovitsEngine:
             raise EngineError("restyle_lost", f"{voice.name} speaks with another sound model")
         other = stream.speech.restyled(base.sound, base.windows, prepared.style, job.start_s)
         return _Guarded(other, base, self.models, stream.refused)
-
-    def _officially(
-        self, base: Base, prepared: Prepared, reading: TextFeatures, job: Job
-    ) -> Stream:
-        values = prepared.settings
-        asked = request(_sampling(values), job.speed, job.seed, values["noise_scale"])
-        chunks = imitation(base.t2s, base.sound, prepared, reading, asked)
-        return _Translated(chunks, self.models)
 
     def close(self) -> None:
         if self._beside is not None:
@@ -200,23 +190,6 @@ class GptSovitsEngine:
             attempt, judge, job.seed, hold=bounds.hold if guarded else 0,
             budget_s=values["retry_ms"] / 1000.0, wrong=wrong,
         )  # fmt: skip
-
-
-class _Translated:
-    """Chunks whose errors are translated."""
-
-    def __init__(self, chunks: Generator[Chunk, None, None], models: Models) -> None:
-        self._chunks, self._models = chunks, models
-
-    def __iter__(self) -> _Translated:
-        return self
-
-    def __next__(self) -> Chunk:
-        with translated(self._models):
-            return next(self._chunks)
-
-    def close(self) -> None:
-        self._chunks.close()
 
 
 class _Guarded:
@@ -276,14 +249,13 @@ def _prompt(prepared: Prepared, reading: TextFeatures, base: Base, most: int) ->
         phones=torch.cat([prepared.phones.cpu(), reading.phones]).to(device),
         codes=prepared.codes.to(device),
         bert=bert,
-        sampling=_sampling(values),
+        sampling=Sampling(
+            int(values["top_k"]),
+            values["top_p"],
+            values["temperature"],
+            values["repetition_penalty"],
+        ),
         most=most,
-    )
-
-
-def _sampling(values: Mapping[str, Any]) -> Sampling:
-    return Sampling(
-        int(values["top_k"]), values["top_p"], values["temperature"], values["repetition_penalty"]
     )
 
 

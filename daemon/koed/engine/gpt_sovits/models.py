@@ -125,11 +125,9 @@ class Base:
         """[S] at 32 kHz -> [1, 20480]"""
         return self._parts.speaker()(wave)
 
-    def read(self, text: str, lang: str, official_quirks: bool = False) -> TextFeatures:
+    def read(self, text: str, lang: str) -> TextFeatures:
         parts = self._parts
-        return text_features.read(
-            text, lang, self.version, parts.bert, official_quirks, parts.polyphones
-        )
+        return text_features.read(text, lang, self.version, parts.bert, parts.polyphones)
 
     @contextlib.contextmanager
     def state(self, positions: int) -> Iterator[State]:

@@ -39,6 +39,8 @@ FRAMES_PER_CODE = 2
 MUTE_CODE = 486
 """What the official engine takes for silence, in every version."""
 LOOK_AHEAD_CODES = 2
+PAUSE_SAMPLES = 9_600
+"""Behind a reference, at 16 kHz. 0.3 s are meant, but they are counted at 32 kHz."""
 SHORTEST_CHUNK_CODES = 10
 """A later chunk with fewer is rendered with more context, which is cut off again."""
 BUCKET_EVENNESS = 0.75

@@ -49,11 +49,11 @@ class Features(Protocol):
 
 def read(
     text: str, lang: str, version: Version, bert: Callable[[], Features | None],
-    official_quirks: bool = False, readings: Pinyin | None = None,
+    readings: Pinyin | None = None,
 ) -> TextFeatures:  # fmt: skip
     """Raises `EngineError` as `phones` does. ``bert`` and ``readings`` are asked for only if there
     is Chinese."""
-    found = phones(text, setting(lang), table(version), official_quirks, readings)
+    found = phones(text, setting(lang), table(version), readings=readings)
     return TextFeatures(
         torch.tensor(found.ids, dtype=torch.int64),
         _bert(found.pieces, bert),

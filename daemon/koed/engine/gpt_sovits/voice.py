@@ -54,7 +54,7 @@ class Base(Protocol):
 
     def hubert(self, wave: Tensor) -> Tensor: ...
     def speaker(self, wave: Tensor) -> Tensor: ...
-    def read(self, text: str, lang: str, official_quirks: bool = False) -> TextFeatures: ...
+    def read(self, text: str, lang: str) -> TextFeatures: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +90,22 @@ def compile_voice(spec: ProfileSpec, settings: Mapping[str, Any], base: Base, na
             "name 3 to 10 s of speech and what is said there: reference: {audio: ..., transcript: "
             "...}",
         )
-    quirks = settings["official_quirks"] == "all"
     main = features.read(reference["audio"])
     features.check_prompt(main)
-    if not quirks:
-        for remark in check_clip(main):
-            log.warning("voice %s: %s", spec.name, remark)
+    for remark in check_clip(main):
+        log.warning("voice %s: %s", spec.name, remark)
     prepared = Prepared(
         base.digest,
         settings,
-        *_prompt(main, reference, spec, base, quirks),
-        _style(main, spec, base, quirks),
+        *_prompt(main, reference, spec, base),
+        _style(main, spec, base),
     )
     lufs = calibrate(base.sound, prepared)
     return Voice(spec.name, spec.key(name), spec.lang, lufs, pack(prepared))
 
 
 def _prompt(
-    clip: Recording, reference: Mapping[str, Any], spec: ProfileSpec, base: Base, quirks: bool
+    clip: Recording, reference: Mapping[str, Any], spec: ProfileSpec, base: Base
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """What the text model continues: codes, phones, BERT features."""
     empty = torch.empty(0, dtype=torch.int64)
@@ -115,10 +113,9 @@ def _prompt(
     if not transcript:
         log.warning("voice %s has no transcript: the text model goes without example", spec.name)
         return empty, empty, None
-    if not quirks:
-        _check_language(transcript, reference.get("lang") or spec.lang)
+    _check_language(transcript, reference.get("lang") or spec.lang)
     try:
-        reading = base.read(transcript, reference.get("lang") or spec.lang, quirks)
+        reading = base.read(transcript, reference.get("lang") or spec.lang)
     except EngineError as error:
         raise EngineError(
             "reference_transcript",
@@ -126,7 +123,7 @@ def _prompt(
             _RIGHT,
         ) from error
     _check_transcript(reading.phones.numel() / clip.duration_s)
-    heard = base.hubert(with_pause(features.for_prompt(clip), quirks))
+    heard = base.hubert(with_pause(features.for_prompt(clip)))
     return base.sound.semantic_codes(heard).cpu(), reading.phones, reading.bert
 
 
@@ -151,9 +148,8 @@ def _check_language(transcript: str, lang: str) -> None:
         )
 
 
-def _style(main: Recording, spec: ProfileSpec, base: Base, quirks: bool) -> Style:
-    """Of the reference, or of the clips under ``timbre`` by their weight; officially of all of
-    them, none weightier than another."""
+def _style(main: Recording, spec: ProfileSpec, base: Base) -> Style:
+    """Of the reference, or of the clips under ``timbre`` by their weight."""
     entries = spec.reference.get("timbre") or ()
     if len(entries) > MOST_CLIPS:
         raise EngineError("reference_clips", f"{len(entries)} clips; {MOST_CLIPS} are allowed")
@@ -161,8 +157,6 @@ def _style(main: Recording, spec: ProfileSpec, base: Base, quirks: bool) -> Styl
     if entries:
         clips = [features.read(entry["audio"]) for entry in entries]
         weights = [float(entry.get("weight", 1.0)) for entry in entries]
-    if quirks and entries:
-        clips, weights = [main, *clips], [1.0] * (len(clips) + 1)
     if not all(math.isfinite(w) and w >= 0 for w in weights) or not sum(weights) > 0:
         raise EngineError(
             "reference_weight",

@@ -31,15 +31,11 @@ SIZES: dict[str, Any] = {
 none in the others, no bias there, layer norm behind each layer) is the library's default."""
 
 PAUSE_SAMPLES = 4_800
-QUIRK_PAUSE_SAMPLES = 9_600
 
 
-def with_pause(wave: Tensor, official_quirks: bool = False) -> Tensor:
-    """``[S]`` -> ``[S + pause]``: the prompt ends in silence, so that new speech starts fresh.
-
-    The official code means 0.3 s, but counts them at 32 kHz and so appends 0.6 s at 16 kHz.
-    """
-    return pad(wave, (0, QUIRK_PAUSE_SAMPLES if official_quirks else PAUSE_SAMPLES))
+def with_pause(wave: Tensor) -> Tensor:
+    """[S] at 16 kHz -> [S + pause]: the prompt ends in silence, so that new speech starts fresh."""
+    return pad(wave, (0, PAUSE_SAMPLES))
 
 
 class Hubert:
