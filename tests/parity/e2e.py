@@ -17,16 +17,9 @@ from koed.engine.gpt_sovits.model.hubert import Hubert
 from koed.engine.gpt_sovits.model.sampling import Sampling
 from koed.engine.gpt_sovits.model.sovits import SoundModel
 from koed.engine.gpt_sovits.model.speaker_encoder import Speaker as SpeakerNetwork
-from koed.engine.gpt_sovits.official import (
-    PAUSE_SAMPLES,
-    Call,
-    Item,
-    Official,
-    Request,
-    Speaker,
-)
 from tests.parity import ar, sovits, weights
 from tests.parity.case import Array, Case, Result, fixtures
+from tools.parity.official import PAUSE_SAMPLES, Call, Item, Official, Request, Speaker
 
 PCM_LIMIT = 4  # of 32768
 SETTINGS = {

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from koed.engine.gpt_sovits import joining
 from tests.parity.case import Array, Case, Result, fixtures
+from tools.parity import sola
 
 
 def cases(folder: Path) -> Iterator[Case]:
@@ -22,7 +22,7 @@ def cases(folder: Path) -> Iterator[Case]:
 def check(arrays: dict[str, Array], meta: dict[str, Any]) -> Result:
     names = sorted((n for n in arrays if n[1:].isdigit()), key=lambda n: int(n[1:]))
     fragments = [torch.from_numpy(arrays[name]) for name in names]
-    joined, offsets = joining.join(fragments, meta["overlap"], meta["search"])
+    joined, offsets = sola.join(fragments, meta["overlap"], meta["search"])
     result = Result()
     result.exact("offsets", offsets, meta["offsets"])
     result.wave("joined", joined, arrays["joined"])

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from koed.engine.gpt_sovits.frontend.cut import CUTS, collapse_ascii, cut, pre_segment
 from koed.engine.gpt_sovits.symbols import Version, symbols, table
 from koed.errors import EngineError
 from koed.g2p import Reading, phones
 from tests.parity.case import Case, Result
+from tools.parity.official_cut import CUTS, collapse_ascii, cut, pre_segment
 
 VERSIONS: tuple[Version, ...] = ("v1", "v2")
 

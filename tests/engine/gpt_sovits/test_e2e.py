@@ -13,11 +13,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from koed.engine.gpt_sovits import official
 from koed.engine.gpt_sovits.decoding.decode import Ending, Utterance
 from koed.engine.gpt_sovits.model.sampling import Sampling
 from koed.engine.gpt_sovits.model.t2s import T2S, Dims
-from koed.engine.gpt_sovits.official import (
+from tests.engine.gpt_sovits.small import sound_model, style_of
+from tests.parity import e2e
+from tests.parity.__main__ import main as judge
+from tests.parity.case import Case
+from tests.parity.weights import fill
+from tools.parity import official
+from tools.parity.official import (
     MUTE_CODE,
     Item,
     Official,
@@ -27,11 +32,6 @@ from koed.engine.gpt_sovits.official import (
     batches,
     cut,
 )
-from tests.engine.gpt_sovits.small import sound_model, style_of
-from tests.parity import e2e
-from tests.parity.__main__ import main as judge
-from tests.parity.case import Case
-from tests.parity.weights import fill
 
 DATA = Path(__file__).parents[2] / "parity" / "data"
 RATE = 1280  # samples a code

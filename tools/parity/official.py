@@ -1,6 +1,6 @@
-"""The official pipeline as it is, defects included: what ``official_quirks`` selects.
+"""The official pipeline as it is, defects included.
 
-koed speaks better than this by default (docs/quirks.md tells where the two part). This file exists
+koed speaks better than this (docs/quirks.md tells where the two part). This file exists
 so that recorded runs of the official engine can be reproduced to the sample: phones and codes of a
 reference go in, 16 bit sound in the official chunks comes out.
 
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from koed.engine.gpt_sovits import joining
 from koed.engine.gpt_sovits.decoding.decode import (
     Batch,
     Ending,
@@ -34,6 +33,7 @@ from koed.engine.gpt_sovits.model.sovits import NOISE_SCALE, SAMPLE_RATE_HZ, Sou
 from koed.engine.gpt_sovits.model.style_encoder import Style
 from koed.engine.gpt_sovits.model.t2s import T2S
 from koed.engine.gpt_sovits.model.text_encoder import Encoded
+from tools.parity import sola
 
 FRAMES_PER_CODE = 2
 MUTE_CODE = 486
@@ -226,7 +226,7 @@ class Official:
             return wave
         if before is None:
             return wave[:-overlap]
-        joined, offsets = joining.join([before, wave], overlap)
+        joined, offsets = sola.join([before, wave], overlap)
         self.offsets += offsets
         return joined[len(before) - overlap : -overlap]
 

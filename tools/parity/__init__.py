@@ -1,0 +1,1 @@
+"""The official GPT-SoVITS as it is, for parity with its recorded runs."""
