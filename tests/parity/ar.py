@@ -10,18 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koed.engine.gpt_sovits.decoding.decode import (
-    Batch,
-    Ending,
-    Prompt,
-    Utterance,
-    official_batch_codes,
-)
+from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.model.linear import Precision, make_linear
 from koed.engine.gpt_sovits.model.sampling import Noise, Sampling
 from koed.engine.gpt_sovits.model.t2s import T2S, State
 from tests.parity.case import Array, Case, Result, fixtures
 from tests.parity.weights import array, manifest, state_dict
+from tools.parity.official import codes_together, single_codes
 
 
 def cases(folder: Path) -> Iterator[Case]:
@@ -107,7 +102,7 @@ def _single(folder: Path, arrays: dict[str, Array], meta: dict[str, Any]) -> Res
     for name, got in (("logits", ar.logits), ("hidden", ar.hidden)):
         result.close(name, torch.cat(got[: len(arrays[name])]), arrays[name])
     result.exact("y", prompt.codes.tolist() + codes, arrays["y"])
-    official = len(utterance.official_codes()) if prompt.codes.numel() else 0
+    official = len(single_codes(utterance)) if prompt.codes.numel() else 0
     result.exact("idx", [official], arrays["idx"])
     return result
 
@@ -115,21 +110,10 @@ def _single(folder: Path, arrays: dict[str, Array], meta: dict[str, Any]) -> Res
 def _batch(folder: Path, arrays: dict[str, Array], meta: dict[str, Any]) -> Result:
     ar = model(folder, meta["model"], meta["eos_gain"])
     rows = prompts(arrays, meta)
-    batch = Batch(ar, len(rows), max(row.positions for row in rows))
-    spoken: list[list[int]] = [[] for _ in rows]
-    endings: list[Ending | None] = [None] * len(rows)
-    for n, row in enumerate(rows):
-        batch.join(n, row, noise(meta, ar.dims.codes))
-    while len(batch):
-        for said in batch.step():
-            assert isinstance(said.key, int)
-            n = said.key
-            spoken[n] += [] if said.code is None else [said.code]
-            endings[n] = said.ending
+    official = codes_together(ar, rows, [noise(meta, ar.dims.codes)] * len(rows))
     result = Result()
     first = [torch.cat(ar.logits[: len(rows)]), *ar.logits[len(rows) : len(rows) + 2]]
     result.close("logits_first3", torch.stack(first), arrays["logits_first3"])
-    official = [official_batch_codes(*row) for row in zip(spoken, endings, strict=True)]
     for n, row in enumerate(rows):
         result.exact(f"y{n}", row.codes.tolist() + official[n], arrays[f"y{n}"])
     result.exact("idx", [len(codes) for codes in official], arrays["idx"])

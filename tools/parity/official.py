@@ -10,7 +10,7 @@ Shapes: N phones, T codes, F frames (two a code), S samples, C channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,13 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from koed.engine.gpt_sovits.decoding.decode import (
-    Batch,
-    Ending,
-    Prompt,
-    Utterance,
-    official_batch_codes,
-)
+from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
+from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.model.generator import Span
 from koed.engine.gpt_sovits.model.sampling import Noise, Sampling, seeded
 from koed.engine.gpt_sovits.model.sovits import NOISE_SCALE, SAMPLE_RATE_HZ, SoundModel
@@ -152,8 +147,10 @@ class Official:
         """The sound [S] of each item."""
         prompts = [prompt(item, speaker, request) for item in items]
         together = request.parallel and speaker.phones.numel()
-        decode = self._codes_together if together else self._codes_one_by_one
-        codes = decode(prompts, request)
+        if together:
+            codes = codes_together(self.text, prompts, [self._draws(request) for _ in prompts])
+        else:
+            codes = [self._codes_alone(one, request) for one in prompts]
         if not (request.parallel and request.speed == 1):
             pairs = zip(codes, items, strict=True)
             return [self._render(said, item.phones, speaker, request) for said, item in pairs]
@@ -164,27 +161,11 @@ class Official:
         rate = FRAMES_PER_CODE * self.sound.samples_per_frame
         return list(torch.split(wave, [rate * len(said) for said in codes]))
 
-    def _codes_one_by_one(self, prompts: Sequence[Prompt], request: Request) -> list[list[int]]:
-        said = []
-        for one in prompts:
-            utterance = Utterance(self.text, one, self._draws(request))
-            for _code in utterance:
-                pass
-            said.append(utterance.official_codes())
-        return said
-
-    def _codes_together(self, prompts: Sequence[Prompt], request: Request) -> list[list[int]]:
-        batch = Batch(self.text, len(prompts), max(one.positions for one in prompts))
-        said: list[list[int]] = [[] for _ in prompts]
-        endings: list[Ending | None] = [None] * len(prompts)
-        for n, one in enumerate(prompts):
-            batch.join(n, one, self._draws(request))
-        while len(batch):
-            for row in batch.step():
-                assert isinstance(row.key, int)
-                said[row.key] += [] if row.code is None else [row.code]
-                endings[row.key] = row.ending
-        return [official_batch_codes(*row) for row in zip(said, endings, strict=True)]
+    def _codes_alone(self, one: Prompt, request: Request) -> list[int]:
+        utterance = Utterance(self.text, one, self._draws(request))
+        for _code in utterance:
+            pass
+        return single_codes(utterance)
 
     def _render(
         self, codes: list[int], phones: Tensor, speaker: Speaker, request: Request
@@ -277,6 +258,31 @@ class Official:
 
     def _draws(self, request: Request) -> Noise:
         return seeded(request.seed, self.text.dims.codes, self.text.device)
+
+
+def single_codes(utterance: Utterance) -> list[int]:
+    """As the official single decoding hands them on when ``utterance`` is over: after a limit the
+    FIRST code is lost (its count is one short and the caller cuts from the end), unless there was
+    no reference.
+    """
+    lost = utterance.ending == "limit" and utterance.prompt.codes.numel()
+    return utterance.codes[1:] if lost else utterance.codes
+
+
+def codes_together(
+    model: T2S, prompts: Sequence[Prompt], draws: Sequence[Noise]
+) -> list[list[int]]:
+    """As the official batch decoding hands them on: after a limit the LAST code is lost."""
+    positions = max(one.positions for one in prompts)
+    batch = DeviceBatch(model, len(prompts), positions, every=1, graphs=False)
+    said: dict[Hashable, list[int]] = {n: [] for n in range(len(prompts))}
+    for n, (one, noise) in enumerate(zip(prompts, draws, strict=True)):
+        batch.join(n, one, noise)
+    while len(batch):
+        for row in batch.step():
+            if row.code is not None and row.ending != "limit":
+                said[row.key].append(row.code)
+    return list(said.values())
 
 
 def prompt(item: Item, speaker: Speaker, request: Request) -> Prompt:

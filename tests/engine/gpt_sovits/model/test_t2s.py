@@ -11,13 +11,7 @@ import torch
 from torch import Tensor
 
 from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
-from koed.engine.gpt_sovits.decoding.decode import (
-    FEWEST_CODES,
-    Batch,
-    Prompt,
-    Utterance,
-    official_batch_codes,
-)
+from koed.engine.gpt_sovits.decoding.decode import FEWEST_CODES, Prompt, Utterance
 from koed.engine.gpt_sovits.model.linear import Exact, Half, Int8, make_linear, packs
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
 from koed.engine.gpt_sovits.model.t2s import T2S, Dims
@@ -25,6 +19,7 @@ from koed.errors import EngineError
 from tests.parity import ar, sampling
 from tests.parity.case import Case
 from tests.parity.weights import fill
+from tools.parity import official
 
 DATA = Path(__file__).parents[3] / "parity" / "data"
 CPU = torch.device("cpu")
@@ -84,7 +79,7 @@ def spoken(model: T2S, number: int, **options: Any) -> tuple[list[int], str | No
     return list(utterance), utterance.ending
 
 
-def drain(batch: Batch | DeviceBatch, into: dict[Any, list[Any]]) -> None:
+def drain(batch: DeviceBatch, into: dict[Any, list[Any]]) -> None:
     for said in batch.step():
         into.setdefault(said.key, []).extend([] if said.code is None else [said.code])
         into[said.key] += [said.ending] if said.ending else []
@@ -181,10 +176,11 @@ def test_a_limit_keeps_all_codes_and_the_quirks_lose_one(model: T2S) -> None:
     utterance = Utterance(model, prompt(2, most=8), seeded(2, CODES, CPU))
     codes = list(utterance)
     assert (len(codes), utterance.ending) == (8, "limit")
-    assert utterance.official_codes() == codes[1:]
-    assert official_batch_codes(codes, utterance.ending) == codes[:-1]
+    assert official.single_codes(utterance) == codes[1:]
+    given, draws = prompt(2, most=8), seeded(2, CODES, CPU)
+    assert official.codes_together(model, [given], [draws]) == [codes[:-1]]
     alone = Utterance(model, prompt(2, most=8, codes=0), seeded(2, CODES, CPU))
-    assert list(alone) == alone.official_codes()
+    assert list(alone) == official.single_codes(alone)
 
 
 def test_the_seed_decides(model: T2S) -> None:
@@ -231,7 +227,7 @@ ROWS: dict[int, dict[str, Any]] = {
 }
 
 
-def crowd(model: T2S, batch: Batch | DeviceBatch) -> dict[Any, list[Any]]:
+def crowd(model: T2S, batch: DeviceBatch) -> dict[Any, list[Any]]:
     """All rows through ``batch``, as places get free."""
     said: dict[Any, list[Any]] = {}
     waiting = list(ROWS)
@@ -247,17 +243,13 @@ def alone(model: T2S) -> dict[Any, list[Any]]:
     return {n: [*(r := spoken(model, n, **options))[0], r[1]] for n, options in ROWS.items()}
 
 
-def test_neighbours_do_not_change_a_row(model: T2S) -> None:
+@pytest.mark.parametrize("every", [1, 4, 7])
+def test_neighbours_do_not_change_a_row(model: T2S, every: int) -> None:
     want = alone(model)
     assert {row[-1] for row in want.values()} == {"end", "limit"}
-    assert crowd(model, Batch(model, 3, 96)) == want
-
-
-@pytest.mark.parametrize("every", [1, 4, 7])
-def test_the_device_loop_says_the_same(model: T2S, every: int) -> None:
     batch = DeviceBatch(model, 3, 96, every=every, graphs=False)
-    assert crowd(model, batch) == alone(model)
-    assert crowd(model, batch) == alone(model)  # and once more through the same buffers
+    assert crowd(model, batch) == want
+    assert crowd(model, batch) == want  # and once more through the same buffers
 
 
 def scribbles_and_fails(batch: DeviceBatch, span: int) -> None:
@@ -298,9 +290,8 @@ def test_idle_rows_compute_along_and_stay_where_they_are(model: T2S) -> None:
     assert batch.state.filled.tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("device_loop", [False, True])
-def test_leaving_frees_the_row_and_no_other(model: T2S, device_loop: bool) -> None:
-    batch = DeviceBatch(model, 2, 96, graphs=False) if device_loop else Batch(model, 2, 96)
+def test_leaving_frees_the_row_and_no_other(model: T2S) -> None:
+    batch = DeviceBatch(model, 2, 96, graphs=False)
     said: dict[Any, list[Any]] = {}
     for n in (1, 3):
         batch.join(n, prompt(n), seeded(n, CODES, CPU))

@@ -7,28 +7,17 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Generator, Hashable, Sequence
-from typing import Protocol
+from collections.abc import Generator, Hashable
 
+from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
 from koed.engine.gpt_sovits.decoding.decode import Prompt, Said
 from koed.engine.gpt_sovits.model.sampling import Noise
-
-
-class Batch(Protocol):
-    """`DeviceBatch` of `cuda_graph` or `Batch` of `decode`."""
-
-    positions: int
-
-    def __len__(self) -> int: ...
-    def join(self, key: Hashable, prompt: Prompt, noise: Noise) -> None: ...
-    def leave(self, key: Hashable) -> None: ...
-    def step(self) -> Sequence[Said]: ...
 
 
 class ContinuousBatch:
     """Not for several threads: streams of one worker take turns."""
 
-    def __init__(self, batch: Batch, rows: int) -> None:
+    def __init__(self, batch: DeviceBatch, rows: int) -> None:
         self._batch, self._rows = batch, rows
         self._waiting: dict[Hashable, deque[Said]] = {}
         self._keys = itertools.count()

@@ -47,7 +47,10 @@ class Slots:
 
 
 class DeviceBatch:
-    """As ``decode.Batch``, looking at the device once for every ``every`` codes."""
+    """Several utterances in one step, looking at the device once for every ``every`` codes. Rows
+    join and leave between steps, in any order; what a row says does not depend on its neighbours,
+    but for rounding.
+    """
 
     def __init__(
         self, model: T2S, rows: int, positions: int, *, every: int = 4, graphs: bool | None = None

@@ -93,7 +93,7 @@ class Dims:
 class State:
     """The caches of B rows, each row an utterance. Written in place, never grown.
 
-    Rows beyond the first ``active`` are free. Positions are counted twice: on the device for the
+    Positions are counted twice: on the device for the
     computation, on the host so that nobody has to ask the device.
     """
 
@@ -107,8 +107,6 @@ class State:
     bias: Tensor
     # filled, as the host knows it
     lengths: list[int]
-    # how many of the B rows step computes; join and leave in decode.py
-    active: int
 
     def clear(self, row: int) -> None:
         """Forget what ``row`` holds."""
@@ -116,14 +114,6 @@ class State:
         self.said[row] = 0
         self.bias[row] = -torch.inf
         self.lengths[row] = 0
-
-    def move(self, source: int, target: int) -> None:
-        """Copy what ``source`` has filled over ``target``, to keep active rows together."""
-        end = self.lengths[source]
-        self.cache[:, :, target, :, :end].copy_(self.cache[:, :, source, :, :end])
-        for part in (self.filled, self.said, self.bias):
-            part[target].copy_(part[source])
-        self.lengths[target] = end
 
 
 @dataclass(frozen=True)
@@ -209,7 +199,7 @@ class T2S:
             cache.fill_(math.nan if rows == 1 else 1e4)
         counts = torch.zeros(2, rows, dtype=torch.int64, device=self.device)
         bias = torch.full((rows, 1, 1, positions), -torch.inf, dtype=self.dtype, device=self.device)
-        return State(cache, counts[0], counts[1], bias, [0] * rows, active=rows)
+        return State(cache, counts[0], counts[1], bias, [0] * rows)
 
     @torch.inference_mode()
     def prefill(
@@ -240,14 +230,13 @@ class T2S:
 
     @torch.inference_mode()
     def step(self, state: State, codes: Tensor) -> Tensor:
-        """codes [B] int64, one for each active row -> logits [B, V] float32 of the next codes."""
-        lengths = state.lengths[: state.active]
+        """codes [B] int64 -> logits [B, V] float32 of the next codes."""
+        lengths = state.lengths
         span = max(lengths) + 1
         if span > state.bias.shape[-1]:
             raise EngineError("too_long", f"the cache holds {span - 1} positions, no more fit")
         logits = self.forward(state, codes, span, None if len(set(lengths)) > 1 else span - 1)
-        for row in range(state.active):
-            state.lengths[row] += 1
+        state.lengths = [length + 1 for length in lengths]
         return logits
 
     def forward(self, state: State, codes: Tensor, span: int, place: int | None) -> Tensor:
@@ -255,24 +244,24 @@ class T2S:
         ``bias`` hides. ``place``: the position that all rows write, if the host knows it; None
         takes ``state.filled`` (a captured graph can only have that).
         """
-        b = state.active
+        b = codes.numel()
         rows = torch.arange(b, device=self.device)
-        filled, said = state.filled[:b], state.said[:b]
+        filled, said = state.filled, state.said
         x = (self.code_table[codes] + self.code_positions[said]).to(self.dtype)
         hidden = None
         if place is None:
-            state.bias[:b].scatter_(3, filled.view(b, 1, 1, 1), 0.0)
-            hidden = state.bias[:b, ..., :span]
+            state.bias.scatter_(3, filled.view(b, 1, 1, 1), 0.0)
+            hidden = state.bias[..., :span]
         else:
-            state.bias[:b, ..., place] = 0
+            state.bias[..., place] = 0
         for layer, cache in zip(self.layers, state.cache, strict=True):
             qkv = layer.qkv(x).view(b, 3, self.dims.heads, -1)
             if place is None:
                 cache[:, rows, :, filled] = qkv[:, 1:]
             else:
-                cache[:, :b, :, place] = qkv[:, 1:].transpose(0, 1)
+                cache[:, :, :, place] = qkv[:, 1:].transpose(0, 1)
             heard = F.scaled_dot_product_attention(
-                qkv[:, 0].unsqueeze(2), cache[0, :b, :, :span], cache[1, :b, :, :span], hidden
+                qkv[:, 0].unsqueeze(2), cache[0, ..., :span, :], cache[1, ..., :span, :], hidden
             )
             x = self._rest(layer, x, heard.view(b, -1))
         filled += 1
