@@ -38,8 +38,8 @@ def model(folder: Path, name: str, end_gain: float, precision: Precision = "fp32
 
 @functools.lru_cache(maxsize=1)  # half a gigabyte
 def _model(folder: Path, name: str, precision: Precision) -> Recorder:
-    config = manifest(folder, name)["config"]
-    return Recorder(state_dict(folder, name), config, precision=precision)
+    heads = manifest(folder, name)["config"]["model"]["head"]
+    return Recorder(state_dict(folder, name), heads, precision=precision)
 
 
 class Recorder(T2S):

@@ -23,7 +23,6 @@ from koed.bench.engine.parts import Plan, Weights
 from koed.engine.gpt_sovits import threads
 from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
-from koed.engine.gpt_sovits.model.t2s import Dims
 from tools import memory
 
 CPU = torch.device("cpu")
@@ -129,7 +128,7 @@ def test_the_naive_generator_makes_the_same_sound() -> None:
 def test_the_naive_model_says_the_same() -> None:
     made = Weights(SMALL, CPU)
     phones, codes = torch.arange(1, 20), torch.arange(100, 130)
-    naive = NaiveT2S(made.text, Dims.of(made.config))
+    naive = NaiveT2S(made.text, SMALL.text, SMALL.heads)
     said = naive.codes(phones, codes, 15, Sampling(), seeded(3, 1025, CPU))
     ours = Utterance(made.t2s("fp32"), Prompt(phones, codes), seeded(3, 1025, CPU))
     assert said == list(islice(ours, 15))

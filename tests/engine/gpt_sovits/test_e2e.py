@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from koed.engine.gpt_sovits.checkpoints.s1_s2_keys import S1
 from koed.engine.gpt_sovits.decoding.decode import Ending, Utterance
 from koed.engine.gpt_sovits.model.sampling import Sampling
-from koed.engine.gpt_sovits.model.t2s import T2S, Dims
+from koed.engine.gpt_sovits.model.t2s import T2S
 from tests.engine.gpt_sovits.small import sound_model, style_of
 from tests.parity import e2e
 from tests.parity.__main__ import main as judge
@@ -148,14 +149,8 @@ def test_the_overlap_fades_from_the_old_to_the_new() -> None:
 
 @cache
 def text_model() -> T2S:
-    config = {
-        "model": {
-            "n_layer": 2, "head": 2, "hidden_dim": 32, "phoneme_vocab_size": 732,
-            "vocab_size": 1025, "EOS": 1024,
-        }
-    }  # fmt: skip
-    shapes = Dims.of(config).shapes()
-    return T2S({k: torch.from_numpy(fill(f"model.{k}", s)) for k, s in shapes.items()}, config)
+    shapes = S1(layers=2, width=32).shapes()
+    return T2S({key: torch.from_numpy(fill(key, shape)) for key, shape in shapes.items()}, heads=2)
 
 
 def speaker(phones: int = 6) -> Speaker:

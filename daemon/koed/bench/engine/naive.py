@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from koed.engine.gpt_sovits.checkpoints.s1_s2_keys import S1
 from koed.engine.gpt_sovits.model.generator import LAST_SLOPE, SLOPE, GeneratorDims
 from koed.engine.gpt_sovits.model.sampling import Knobs, Noise, Sampling, pick
-from koed.engine.gpt_sovits.model.t2s import Dims, sinusoid
+from koed.engine.gpt_sovits.model.t2s import sinusoid
 
 Cache = list[tuple[Tensor, Tensor]]
 """Of each layer: keys and values, [B, H, P, D]."""
@@ -26,8 +27,8 @@ Cache = list[tuple[Tensor, Tensor]]
 class NaiveT2S:
     """Makes as many codes as it is asked for; it knows no end and no Chinese."""
 
-    def __init__(self, weights: Mapping[str, Tensor], dims: Dims) -> None:
-        self.dims = dims
+    def __init__(self, weights: Mapping[str, Tensor], dims: S1, heads: int) -> None:
+        self.dims, self.heads = dims, heads
         self.weights = {key.removeprefix("model."): value for key, value in weights.items()}
 
     def codes(
@@ -72,7 +73,7 @@ class NaiveT2S:
         hidden = torch.ones(positions, positions, dtype=torch.bool, device=x.device).triu(1)
         hidden[:, :texts] = False
         hidden[:texts, texts:] = True
-        heads, depth = self.dims.heads, self.dims.width // self.dims.heads
+        heads, depth = self.heads, self.dims.width // self.heads
         empty = torch.empty(rows, heads, 0, depth, device=x.device)
         cache: Cache = [(empty, empty) for _ in range(self.dims.layers)]
         return self._through(x, cache, hidden), cache
@@ -88,7 +89,7 @@ class NaiveT2S:
         for n in range(self.dims.layers):
             name = f"h.layers.{n}"
             qkv = self._linear(f"{name}.self_attn.in_proj_", x)
-            q, k, v = qkv.view(*x.shape[:2], 3, self.dims.heads, -1).permute(2, 0, 3, 1, 4)
+            q, k, v = qkv.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
             cache[n] = torch.cat([cache[n][0], k], 2), torch.cat([cache[n][1], v], 2)
             scores = q @ cache[n][0].transpose(2, 3) / q.shape[-1] ** 0.5
             if hidden is not None:

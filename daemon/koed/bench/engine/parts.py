@@ -32,7 +32,7 @@ from koed.engine.gpt_sovits.model.linear import Precision
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
 from koed.engine.gpt_sovits.model.sovits import NOISE_SCALE, SoundModel
 from koed.engine.gpt_sovits.model.speaker_encoder import Speaker
-from koed.engine.gpt_sovits.model.t2s import T2S, Dims
+from koed.engine.gpt_sovits.model.t2s import T2S
 from koed.testing import tiny
 
 
@@ -82,16 +82,7 @@ class Weights:
         # The end mark is never the likeliest: every measurement makes as many codes as it wants.
         self.text["model.ar_predict_layer.weight"][-1] = 0.0
         self.sound = _tensors(plan.sound.shapes())
-        self.config = {
-            "model": {
-                "n_layer": plan.text.layers,
-                "head": plan.heads,
-                "hidden_dim": plan.text.width,
-                "phoneme_vocab_size": plan.text.phones,
-                "vocab_size": plan.text.codes,
-                "EOS": plan.text.codes - 1,
-            }
-        }
+        self.heads = plan.heads
 
     def t2s(self, setting: str) -> T2S:
         """``setting``: a precision, or `HALF_FILE`."""
@@ -99,7 +90,7 @@ class Weights:
         weights, precision = _copies(self.text), cast(Precision, setting)
         if setting == HALF_FILE:
             weights, precision = {k: v.half() for k, v in weights.items()}, "fp32"
-        return T2S(weights, self.config, precision=precision, device=self.device)
+        return T2S(weights, self.heads, precision=precision, device=self.device)
 
     def sound_model(self, dtype: torch.dtype, fast: bool = True) -> SoundModel:
         return SoundModel.from_state(
@@ -145,12 +136,12 @@ def text_models(plan: Plan, made: Weights) -> dict[str, Any]:
         before = used_mb(made.device)
         models[setting] = made.t2s(setting)
         out[setting] = {"memory_mb": round(used_mb(made.device) - before)}
-    dims = next(iter(models.values())).dims
-    prompts = [_prompt(plan, dims, n, made.device) for n in range(max(plan.rows))]
+    prompts = [_prompt(plan, n, made.device) for n in range(max(plan.rows))]
     with _alone():
         for setting, model in models.items():
             out[setting]["prefill_ms"] = round(1000 * _prefill_s(plan, model, prompts[0]), 1)
-    naive = NaiveT2S({key: value.to(made.device) for key, value in made.text.items()}, dims)
+    text = {key: value.to(made.device) for key, value in made.text.items()}
+    naive = NaiveT2S(text, plan.text, plan.heads)
     out["naive"] = {}
     for rows in plan.rows:
         steps = {name: _by_itself(_steps(model, prompts[:rows])) for name, model in models.items()}
@@ -231,10 +222,10 @@ def _rates(steps: dict[str, Iterator[int]], rows: int, codes: int) -> dict[str, 
     return {name: 1 / sorted(seconds)[len(seconds) // 4] for name, seconds in took.items()}
 
 
-def _prompt(plan: Plan, dims: Dims, seed: int, device: torch.device) -> Prompt:
+def _prompt(plan: Plan, seed: int, device: torch.device) -> Prompt:
     rng = torch.Generator().manual_seed(seed)
-    phones = torch.randint(0, dims.phones, (plan.phones,), generator=rng)
-    codes = torch.randint(0, dims.end, (round(25 * plan.reference_s),), generator=rng)
+    phones = torch.randint(0, plan.text.phones, (plan.phones,), generator=rng)
+    codes = torch.randint(0, plan.text.end, (round(25 * plan.reference_s),), generator=rng)
     return Prompt(phones.to(device), codes.to(device), most=2 * plan.codes)
 
 

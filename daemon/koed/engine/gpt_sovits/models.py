@@ -308,7 +308,7 @@ class Models:
                 name,
                 self.digest(name.model),
                 cast(Version, s2.info.symbols),
-                T2S(s1.state, s1.config, precision=text, device=self.device),
+                T2S(s1.state, s1.info.dims["heads"], precision=text, device=self.device),
                 SoundModel.from_state(s2.state, s2.info.upsample_rates, self.device, sound),
                 _bytes(s1.info.parameters, text) + _bytes(s2.info.parameters, sound),
                 self.parts,

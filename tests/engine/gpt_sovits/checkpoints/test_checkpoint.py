@@ -140,7 +140,7 @@ def test_the_set_depends_on_its_seed_alone(official: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", [hub.S1_V1, hub.S1_V2, hub.S1_PRO])
 def test_the_set_is_read_by_the_ar_model(official: Path, name: str) -> None:
     loaded = checkpoint.load(official / name)
-    model = T2S(loaded.state, loaded.config)
+    model = T2S(loaded.state, loaded.info.dims["heads"])
     state = model.new_state(1, 64)
     logits = model.prefill(state, 0, torch.arange(9), None, torch.arange(7))
     assert torch.isfinite(logits).all()
@@ -337,12 +337,12 @@ def test_a_configuration_that_contradicts_the_weights(tmp_path: Path) -> None:
         assert code_of(lambda: checkpoint.inspect(tmp_path / "x")) == "model_mismatch"
 
 
-def test_s1_without_configuration_gets_one(tmp_path: Path) -> None:
+def test_s1_without_configuration_has_the_usual_heads(tmp_path: Path) -> None:
     table = dataclasses.replace(tiny.T2S, width=64)
     tiny.save(tmp_path / "x", {"weight": tiny.weights(table.shapes())})
     loaded = checkpoint.load(tmp_path / "x")
-    assert loaded.config["model"]["head"] == 2
-    T2S(loaded.state, loaded.config)
+    assert loaded.info.dims["heads"] == 2
+    T2S(loaded.state, 2)
 
 
 def test_unknown_phone_tables_are_refused(tmp_path: Path) -> None:

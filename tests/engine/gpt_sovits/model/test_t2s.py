@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from koed.engine.gpt_sovits.checkpoints.s1_s2_keys import S1
 from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
 from koed.engine.gpt_sovits.decoding.decode import FEWEST_CODES, Prompt, Utterance
 from koed.engine.gpt_sovits.model.linear import Exact, Half, Int8, make_linear, packs
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
-from koed.engine.gpt_sovits.model.t2s import T2S, Dims
+from koed.engine.gpt_sovits.model.t2s import T2S
 from koed.errors import EngineError
 from tests.parity import ar, sampling
 from tests.parity.case import Case
@@ -45,23 +46,12 @@ def test_recorded_numbers(case: Case) -> None:
 # -- a small model: same layout, no meaning ------------------------------------------------------
 
 
-def config(layers: int = 3) -> dict[str, Any]:
-    return {
-        "model": {
-            "n_layer": layers,
-            "head": 2,
-            "hidden_dim": 32,
-            "phoneme_vocab_size": 40,
-            "vocab_size": CODES,
-            "EOS": CODES - 1,
-            "linear_units": 99,
-        }
-    }
+HEADS = 2
 
 
 def weights(layers: int = 3, end_gain: float = 1.0) -> dict[str, Tensor]:
-    shapes = Dims.of(config(layers)).shapes()
-    made = {f"model.{k}": torch.from_numpy(fill(f"model.{k}", s)) for k, s in shapes.items()}
+    shapes = S1(layers, width=32, phones=40, codes=CODES).shapes()
+    made = {key: torch.from_numpy(fill(key, shape)) for key, shape in shapes.items()}
     made["model.ar_predict_layer.weight"][-1] *= end_gain
     return made
 
@@ -87,35 +77,40 @@ def drain(batch: DeviceBatch, into: dict[Any, list[Any]]) -> None:
 
 @pytest.fixture(scope="module")
 def model() -> T2S:
-    return T2S(weights(end_gain=2.0), config())
+    return T2S(weights(end_gain=2.0), HEADS)
 
 
 # -- loading -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layers", [1, 12])
-def test_size_follows_the_configuration(layers: int) -> None:
-    model = T2S(weights(layers), config(layers))
+def test_size_follows_the_shapes(layers: int) -> None:
+    model = T2S(weights(layers), HEADS)
     assert len(model.layers) == layers
     assert spoken(model, 1, most=3)[0]
 
 
 def test_keys_without_prefix_and_halves_load() -> None:
     halves = {k.removeprefix("model."): v.half() for k, v in weights().items()}
-    assert spoken(T2S(halves, config()), 1, most=3)[0]
+    assert spoken(T2S(halves, HEADS), 1, most=3)[0]
 
 
 def test_what_is_wrong_with_a_file_is_named() -> None:
     broken = weights()
     del broken["model.h.layers.1.linear1.weight"]
-    broken["model.ar_text_embedding.word_embeddings.weight"] = torch.zeros(512, 32)
-    with pytest.raises(EngineError, match=r"h\.layers\.1\.linear1\.weight") as caught:
-        T2S(broken, config())
-    assert "word_embeddings.weight [512, 32] instead of [40, 32]" in str(caught.value)
-    with pytest.raises(EngineError, match=r"unexpected: h\.layers\.2\."):
-        T2S(weights(3), config(2))
-    with pytest.raises(EngineError, match="n_layer"):
-        T2S(weights(), {"model": {}})
+    with pytest.raises(EngineError, match=r"lacks .*h\.layers\.1\.linear1\.weight") as caught:
+        T2S(broken, HEADS)
+    assert caught.value.code == "model_incomplete"
+    broken = weights()
+    broken["model.ar_audio_embedding.word_embeddings.weight"] = torch.zeros(512, 32)
+    broken["model.bert_proj.weight"] = torch.zeros(32, 768)
+    with pytest.raises(
+        EngineError, match=r"word_embeddings.weight \[512, 32\] instead of"
+    ) as caught:
+        T2S(broken, HEADS)
+    assert "bert_proj.weight [32, 768] instead of [32, 1024]" in str(caught.value)
+    with pytest.raises(EngineError, match="ar_text_embedding"):
+        T2S({}, HEADS)
 
 
 # -- the cache -----------------------------------------------------------------------------------
@@ -162,7 +157,7 @@ def test_stops_at_any_code(model: T2S) -> None:
 
 
 def test_no_end_before_eleven_codes() -> None:
-    eager = T2S(weights(end_gain=1e3), config())
+    eager = T2S(weights(end_gain=1e3), HEADS)
     for number in range(1, 7):
         codes, ending = spoken(eager, number)
         assert len(codes) >= FEWEST_CODES
@@ -338,7 +333,7 @@ def test_packed_linears(kind: Any, halves: bool, limit: float, rows: int) -> Non
 def test_reduced_precision_stays_close(precision: Any) -> None:
     given, logits = prompt(3), {}
     for kind in ("fp32", precision):
-        model = T2S(weights(), config(), precision=kind)
+        model = T2S(weights(), HEADS, precision=kind)
         state = model.new_state(1, 64)
         model.prefill(state, 0, given.phones, given.bert, given.codes)
         logits[kind] = model.step(state, torch.tensor([7]))
@@ -352,7 +347,7 @@ def test_reduced_precision_stays_close(precision: Any) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_graphs_say_what_the_eager_twin_says() -> None:
-    model = T2S(weights(end_gain=2.0), config(), device="cuda")
+    model = T2S(weights(end_gain=2.0), HEADS, device="cuda")
     graphs, eager = (DeviceBatch(model, 3, 96, graphs=on) for on in (True, False))
     graphs.warm_up()
     assert crowd(model, graphs) == crowd(model, eager)

@@ -74,7 +74,7 @@ class Checkpoint:
 
     info: ModelInfo
     config: dict[str, Any]
-    """As the trainer wrote it; of an s1 file ``config["model"]`` is always whole."""
+    """As the trainer wrote it."""
     state: dict[str, Tensor]
 
 
@@ -94,10 +94,7 @@ def load(
     """Describe, check and load; see `inspect` and `load_state`."""
     found = contents.read(weights_of(path))
     info = describe(found)
-    config = found.config
-    if info.kind == "s1":
-        config = {**config, "model": {**_section(found, "model"), **_s1_config(info)}}
-    return Checkpoint(info, config, _tensors(found, dtype, device))
+    return Checkpoint(info, found.config, _tensors(found, dtype, device))
 
 
 def load_state(
@@ -177,10 +174,7 @@ def _shapes(found: Contents) -> dict[str, Shape]:
 
 
 def _s1(found: Contents) -> ModelInfo:
-    shapes = {f"model.{k.removeprefix('model.')}": v for k, v in _shapes(found).items()}
-    known = Known(shapes, f"the GPT file {found.path.name}")
-    table = s1_s2_keys.S1.read(known)
-    known.check(table.shapes())
+    table = s1_s2_keys.S1.checked(_shapes(found), f"the GPT file {found.path.name}")
     said = _section(found, "model")
     dims = {**dataclasses.asdict(table), "heads": _heads(found, said, table.width)}
     for name, key in (("n_layer", "layers"), ("hidden_dim", "width"), ("vocab_size", "codes")):
@@ -197,27 +191,11 @@ def _heads(found: Contents, said: Mapping[str, Any], width: int) -> int:
     return heads
 
 
-def _s1_config(info: ModelInfo) -> dict[str, int]:
-    """The part of an s1 configuration that says sizes, in the trainer's words."""
-    dims = info.dims
-    return {
-        "n_layer": dims["layers"],
-        "head": dims["heads"],
-        "hidden_dim": dims["width"],
-        "embedding_dim": dims["width"],
-        "phoneme_vocab_size": dims["phones"],
-        "vocab_size": dims["codes"],
-        "EOS": dims["codes"] - 1,
-    }
-
-
 def _s2(found: Contents) -> ModelInfo:
     shapes = _shapes(found)
     if any(name.startswith("cfm.") for name in shapes):
         return ModelInfo("s2", _v3_or_v4(found), "v2")
-    known = Known(shapes, f"the SoVITS file {found.path.name}")
-    table = s1_s2_keys.S2.read(known)
-    known.check(table.shapes())
+    table = s1_s2_keys.S2.checked(shapes, f"the SoVITS file {found.path.name}")
     symbols = _symbols(found, PHONES_S2, table.phones)
     version = symbols
     if table.speaker:

@@ -65,11 +65,6 @@ class Place:
             return 0
         return 1 + sum((n - 1) * step for n, step in zip(self.shape, self.stride, strict=True))
 
-    @property
-    def is_dense(self) -> bool:
-        """In C order and without gaps."""
-        return not self.numel or self.stride == _dense(self.shape) or self.span == self.numel == 1
-
 
 @dataclass(frozen=True, slots=True)
 class Contents:

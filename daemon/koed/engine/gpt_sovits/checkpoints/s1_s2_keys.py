@@ -1,7 +1,7 @@
 """Names and shapes of every tensor in s1 and s2 files, as functions of a few sizes.
 
-Two uses: what a file holds is checked against these before anything is loaded, and `tiny` makes
-files from them. No torch here, so that `koed models` answers at once.
+What a file holds is checked against these before anything is loaded, the networks are built to
+these sizes, and `tiny` makes files from them. No torch here, so that `koed models` answers at once.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ UNUSED = re.compile(rf"{re.escape(CODEBOOK)}\.(inited|cluster_size|embed_avg)$|s
 """Keys of the tables below that inference can do without."""
 UNUSED_LAST = ("num_batches_tracked", "masked_spec_embed")
 MAX_NAMED = 6
+DILATIONS = (1, 3, 5)
+"""Of the convolutions of a generator's block; in no shape."""
+EDGE_KERNEL = 7
+"""Of a generator's first and last convolution."""
 
 
 class Known:
@@ -76,7 +80,21 @@ class S1:
     width: int = 512
     phones: int = 732
     codes: int = 1025
+    """With the end mark, which is the last."""
     bert: int = 1024
+    """Features of BERT; no other number is to be had."""
+
+    @property
+    def end(self) -> int:
+        return self.codes - 1
+
+    @classmethod
+    def checked(cls, shapes: Mapping[str, Shape], what: str) -> S1:
+        """Of a file, which may lack the ``model.`` of its keys; raises as `Known`."""
+        known = Known({f"model.{k.removeprefix('model.')}": v for k, v in shapes.items()}, what)
+        table = cls.read(known)
+        known.check(table.shapes())
+        return table
 
     @classmethod
     def read(cls, known: Known) -> S1:
@@ -86,7 +104,6 @@ class S1:
             width=width,
             phones=phones,
             codes=known("model.ar_predict_layer.weight", 2)[0],
-            bert=known("model.bert_proj.weight", 2)[1],
         )
 
     def shapes(self) -> Shapes:
@@ -147,6 +164,14 @@ class S2:
     up_kernels: Shape = (16, 16, 8, 2, 2)
     """ProPlus begins with 20."""
     block_kernels: Shape = (3, 7, 11)
+
+    @classmethod
+    def checked(cls, shapes: Mapping[str, Shape], what: str) -> S2:
+        """Of a file; raises as `Known`."""
+        known = Known(shapes, what)
+        table = cls.read(known)
+        known.check(table.shapes())
+        return table
 
     @classmethod
     def read(cls, known: Known) -> S2:
@@ -224,7 +249,7 @@ class S2:
         return keys
 
     def _generator(self) -> Shapes:
-        keys = {**conv("dec.conv_pre", self.dec, self.width, 7)}
+        keys = {**conv("dec.conv_pre", self.dec, self.width, EDGE_KERNEL)}
         keys |= conv("dec.cond", self.dec, self.style, 1)
         channels = self.dec
         for stage, kernel in enumerate(self.up_kernels):
@@ -233,9 +258,9 @@ class S2:
             keys[f"{ups}.weight_v"] = (channels, halved, kernel)
             channels = halved
             for i, size in enumerate(self.block_kernels, stage * len(self.block_kernels)):
-                for part in (f"convs{half}.{n}" for half in (1, 2) for n in range(3)):
+                for part in (f"convs{half}.{n}" for half in (1, 2) for n in range(len(DILATIONS))):
                     keys |= normed(f"dec.resblocks.{i}.{part}", channels, channels, size)
-        return keys | {"dec.conv_post.weight": (1, channels, 7)}
+        return keys | {"dec.conv_post.weight": (1, channels, EDGE_KERNEL)}
 
     def _flow(self) -> Shapes:
         hidden, layers, keys = self.flow_width, self.flow_layers, Shapes()

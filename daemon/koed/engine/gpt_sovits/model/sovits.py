@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from koed.engine.gpt_sovits.checkpoints.s1_s2_keys import S2
 from koed.engine.gpt_sovits.model.fastconv import multiplies_bfloat16
 from koed.engine.gpt_sovits.model.flow import Flow
 from koed.engine.gpt_sovits.model.generator import Generator, Span
@@ -63,12 +64,13 @@ class SoundModel(nn.Module):
         ``upsample_rates`` is the one thing that shapes do not tell. ``bfloat16`` as
         ``generator_dtype`` halves the time and costs some accuracy (see LOG.md). ``fast`` spends
         memory on `Generator.quicken` where that applies.
-        Raises EngineError naming every tensor that is missing or has another shape.
+        Raises EngineError naming the tensors that are missing or have another shape.
         """
-        tensors = inference_state(state)
+        shapes = {key: tuple(value.shape) for key, value in state.items()}
+        table = S2.checked(shapes, "the sound model")
         with torch.device("meta"):
-            model = cls(Dims.read(tensors, tuple(upsample_rates)))
-        model.load_state_dict(model.dims.checked(model.state_dict(), tensors), assign=True)
+            model = cls(Dims.of(table, tuple(upsample_rates)))
+        model.load_state_dict(inference_state(state, table), assign=True)
         model.requires_grad_(False).eval().to(device)
         if fast and model.device.type == "cpu":
             lower = generator_dtype == torch.float32 or multiplies_bfloat16()

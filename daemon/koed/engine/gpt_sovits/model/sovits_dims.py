@@ -1,29 +1,27 @@
-"""What a sound model's checkpoint says about itself: weights made ready, sizes read from shapes.
-
-File names, versions and sizes are never asked; only keys and shapes are.
-"""
+"""Of what was found in a sound model's checkpoint: sizes for the networks, weights made ready."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from koed.engine.gpt_sovits.checkpoints.s1_s2_keys import (
+    CODEBOOK,
+    DILATIONS,
+    EDGE_KERNEL,
+    S2,
+    is_needed,
+)
 from koed.engine.gpt_sovits.model.flow import FlowDims
 from koed.engine.gpt_sovits.model.generator import GeneratorDims
 from koed.engine.gpt_sovits.model.text_encoder import EncoderDims
 from koed.errors import EngineError
 
-CODEBOOK = "quantizer.vq.layers.0._codebook."
-UNUSED = re.compile(rf"enc_q\.|{re.escape(CODEBOOK)}(inited|cluster_size|embed_avg)$")
-"""Training only: the posterior encoder and the codebook's statistics."""
-RENAMED = {CODEBOOK + "embed": "quantizer.codebook"}
+RENAMED = {f"{CODEBOOK}.embed": "quantizer.codebook"}
 MOVED = {"ssl_proj.": "quantizer.ssl_proj."}
-DILATIONS = (1, 3, 5)
-MAX_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,49 +42,78 @@ class Dims:
     generator: GeneratorDims
 
     @classmethod
-    def read(cls, state: Mapping[str, Tensor], upsample_rates: tuple[int, ...]) -> Dims:
-        """From the shapes of `inference_state`. Raises EngineError if something is not there."""
-        shapes = _Shapes(state)
-        style = shapes("ref_enc.fc.fc.weight")[0]
+    def of(cls, table: S2, upsample_rates: tuple[int, ...]) -> Dims:
+        """Of what was found in a file. Raises EngineError if the rates are for another one."""
         return cls(
-            codes=shapes("quantizer.codebook")[0],
-            bins=shapes("ref_enc.spectral.0.fc.weight")[1],
-            style_width=shapes("ref_enc.spectral.0.fc.weight")[0],
-            style_kernel=shapes("ref_enc.temporal.0.conv1.conv.weight")[2],
-            style=style,
-            speaker=shapes("sv_emb.weight")[1] if "sv_emb.weight" in state else 0,
-            encoder=_encoder(shapes),
-            flow=_flow(shapes, style),
-            generator=_generator(shapes, style, upsample_rates),
+            codes=table.codes,
+            bins=table.bins,
+            style_width=table.style_width,
+            style_kernel=table.style_kernel,
+            style=table.style,
+            speaker=table.speaker,
+            encoder=EncoderDims(
+                phones=table.phones,
+                ssl=table.ssl,
+                width=table.width,
+                filter=table.filter,
+                head=table.head,
+                window=table.window,
+                kernel=table.kernel,
+                style=table.mix,
+                layers=table.layers,
+            ),
+            flow=FlowDims(
+                width=table.width,
+                hidden=table.flow_width,
+                kernel=table.flow_kernel,
+                layers=table.flow_layers,
+                couplings=table.couplings,
+                style=table.style,
+            ),
+            generator=_generator(table, upsample_rates),
         )
 
-    @staticmethod
-    def checked(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Those of ``got`` that are ``wanted``. Raises EngineError naming what does not fit."""
-        wrong = [f"{key}: missing" for key in wanted if key not in got]
-        wrong += [
-            f"{key}: {list(got[key].shape)} instead of {list(tensor.shape)}"
-            for key, tensor in wanted.items()
-            if key in got and got[key].shape != tensor.shape
-        ]
-        if wrong:
-            raise _unfit(wrong)
-        return {key: got[key] for key in wanted}
+
+def _generator(table: S2, rates: tuple[int, ...]) -> GeneratorDims:
+    kernels = table.up_kernels
+    if len(rates) != len(kernels):
+        raise _unfit(f"{len(kernels)} stages do not go with the upsampling rates {list(rates)}")
+    for i, (kernel, rate) in enumerate(zip(kernels, rates, strict=True)):
+        if kernel < rate or (kernel - rate) % 2:
+            raise _unfit(
+                f"dec.ups.{i}: kernel {kernel} does not go with the upsampling rate {rate}"
+            )
+    return GeneratorDims(
+        width=table.width,
+        style=table.style,
+        channels=tuple(table.dec >> stage for stage in range(len(kernels) + 1)),
+        rates=rates,
+        up_kernels=kernels,
+        block_kernels=table.block_kernels,
+        dilations=DILATIONS,
+        edge_kernels=(EDGE_KERNEL, EDGE_KERNEL),
+    )
 
 
-def inference_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The float32 weights that inference needs, under the names of our modules.
+def _unfit(what: str) -> EngineError:
+    hint = "give the SoVITS file (.pth) of a v1, v2, v2Pro or v2ProPlus voice"
+    return EngineError("bad_checkpoint", f"not a sound model that can speak: {what}", hint)
+
+
+def inference_state(state: Mapping[str, Tensor], table: S2) -> dict[str, Tensor]:
+    """The float32 weights that inference needs, under the names of our modules, of a ``state`` in
+    which all of ``table`` is.
 
     Weight norm is folded (``g * v / |v|``), and the generator's kernels get a second axis of one.
     """
-    kept = {key: value.float() for key, value in state.items() if not UNUSED.match(key)}
+    kept = {key: state[key].float() for key in table.shapes() if is_needed(key)}
     folded = {}
     for key, value in kept.items():
         if key.endswith(".weight_g"):
             continue
         if key.endswith(".weight_v"):
             key = key.removesuffix("_v")
-            value = _fold(key, kept.get(key + "_g"), value)
+            value = _fold(kept[key + "_g"], value)
         folded[_renamed(key)] = value
     for key, value in folded.items():
         if key.startswith("dec.") and key != "dec.cond.weight" and value.ndim == 3:
@@ -95,10 +122,8 @@ def inference_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return folded
 
 
-def _fold(key: str, scale: Tensor | None, direction: Tensor) -> Tensor:
+def _fold(scale: Tensor, direction: Tensor) -> Tensor:
     """scale [O, 1, 1], direction [O, I, K] -> the weight [O, I, K] that weight norm stands for"""
-    if scale is None:
-        raise _unfit([f"{key}_g: missing"])
     norm: Tensor = torch.linalg.vector_norm(direction, dim=(1, 2), keepdim=True)
     return direction * (scale / norm)
 
@@ -108,87 +133,3 @@ def _renamed(key: str) -> str:
         if key.startswith(old):
             return new + key.removeprefix(old)
     return RENAMED.get(key, key)
-
-
-class _Shapes:
-    """Shapes by key; a missing key is an error that names it."""
-
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
-        self._state = state
-
-    def __call__(self, key: str) -> torch.Size:
-        if key not in self._state:
-            raise _unfit([f"{key}: missing"])
-        return self._state[key].shape
-
-    def count(self, pattern: str) -> int:
-        """Distinct values of the pattern's group among the keys; at least one."""
-        found = {match[1] for key in self._state if (match := re.match(pattern, key))}
-        if not found:
-            raise _unfit([f"{pattern}: missing"])
-        return len(found)
-
-
-def _encoder(shapes: _Shapes) -> EncoderDims:
-    relative = shapes("enc_p.encoder_text.attn_layers.0.emb_rel_k")
-    hidden, width, kernel = shapes("enc_p.encoder_text.ffn_layers.0.conv_1.weight")
-    names = ("encoder_ssl", "encoder_text", "encoder2")
-    counts = [shapes.count(rf"enc_p\.{name}\.attn_layers\.(\d+)\.") for name in names]
-    return EncoderDims(
-        phones=shapes("enc_p.text_embedding.weight")[0],
-        ssl=shapes("enc_p.ssl_proj.weight")[1],
-        width=width,
-        filter=hidden,
-        head=relative[2],
-        window=(relative[1] - 1) // 2,
-        kernel=kernel,
-        style=shapes("enc_p.mrte.c_pre.weight")[0],
-        layers=(counts[0], counts[1], counts[2]),
-    )
-
-
-def _flow(shapes: _Shapes, style: int) -> FlowDims:
-    half = shapes("flow.flows.0.post.weight")[0]
-    _, hidden, kernel = shapes("flow.flows.0.enc.in_layers.0.weight")
-    return FlowDims(
-        width=2 * half,
-        hidden=hidden,
-        kernel=kernel,
-        layers=shapes.count(r"flow\.flows\.0\.enc\.in_layers\.(\d+)\."),
-        couplings=shapes.count(r"flow\.flows\.(\d+)\."),
-        style=style,
-    )
-
-
-def _generator(shapes: _Shapes, style: int, rates: tuple[int, ...]) -> GeneratorDims:
-    stages = shapes.count(r"dec\.ups\.(\d+)\.")
-    blocks, odd = divmod(shapes.count(r"dec\.resblocks\.(\d+)\."), stages)
-    if odd or len(rates) != stages:
-        raise _unfit([f"dec: {stages} stages do not go with the upsampling rates {list(rates)}"])
-    ups = [shapes(f"dec.ups.{i}.weight") for i in range(stages)]
-    for i, (up, rate) in enumerate(zip(ups, rates, strict=True)):
-        if up[3] < rate or (up[3] - rate) % 2:
-            raise _unfit(
-                [f"dec.ups.{i}: kernel {up[3]} does not go with the upsampling rate {rate}"]
-            )
-    convs = [shapes(f"dec.resblocks.{i}.convs1.0.weight") for i in range(blocks)]
-    edges = shapes("dec.conv_pre.weight")[3], shapes("dec.conv_post.weight")[3]
-    return GeneratorDims(
-        width=shapes("dec.conv_pre.weight")[1],
-        style=style,
-        channels=(ups[0][0], *(up[1] for up in ups)),
-        rates=rates,
-        up_kernels=tuple(up[3] for up in ups),
-        block_kernels=tuple(conv[3] for conv in convs),
-        dilations=DILATIONS,
-        edge_kernels=edges,
-    )
-
-
-def _unfit(wrong: list[str]) -> EngineError:
-    more = f" and {len(wrong) - MAX_NAMED} more" if len(wrong) > MAX_NAMED else ""
-    return EngineError(
-        "bad_checkpoint",
-        f"not a sound model that can speak: {'; '.join(wrong[:MAX_NAMED])}{more}",
-        "give the SoVITS file (.pth) of a v1, v2, v2Pro or v2ProPlus voice",
-    )

@@ -12,81 +12,18 @@ V codes incl. the end mark.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from koed.engine.gpt_sovits.checkpoints.s1_s2_keys import S1
 from koed.engine.gpt_sovits.model.linear import Linear, Precision, activation_dtype, make_linear
 from koed.errors import EngineError
 
 MOST_POSITIONS = 4000  # of text and of codes; the official tables end here
-_BERT_WIDTH = 1024
-
-
-@dataclass(frozen=True)
-class Dims:
-    """Sizes, as the checkpoint's own configuration gives them."""
-
-    layers: int
-    heads: int
-    width: int
-    phones: int
-    codes: int
-    end: int
-
-    @staticmethod
-    def of(config: Mapping[str, Any]) -> Dims:
-        """``config`` of an s1 file. ``linear_units`` is not read: it is 4 * width always."""
-        try:
-            model = config["model"]
-            dims = Dims(
-                layers=int(model["n_layer"]),
-                heads=int(model["head"]),
-                width=int(model["hidden_dim"]),
-                phones=int(model["phoneme_vocab_size"]),
-                codes=int(model["vocab_size"]),
-                end=int(model["EOS"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise EngineError(
-                "checkpoint",
-                f"the configuration of the AR model lacks {error}",
-                "get the file anew",
-            ) from error
-        if dims.width % dims.heads or dims.end != dims.codes - 1 or dims.layers < 1:
-            raise EngineError("checkpoint", f"impossible sizes of the AR model: {dims}")
-        return dims
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every key that decoding needs, without the ``model.`` of the files, and its shape."""
-        c = self.width
-        shapes: dict[str, tuple[int, ...]] = {
-            "bert_proj.weight": (c, _BERT_WIDTH),
-            "bert_proj.bias": (c,),
-            "ar_text_embedding.word_embeddings.weight": (self.phones, c),
-            "ar_text_position.alpha": (1,),
-            "ar_audio_embedding.word_embeddings.weight": (self.codes, c),
-            "ar_audio_position.alpha": (1,),
-            "ar_predict_layer.weight": (self.codes, c),
-        }
-        layer: dict[str, tuple[int, ...]] = {
-            "self_attn.in_proj_weight": (3 * c, c),
-            "self_attn.in_proj_bias": (3 * c,),
-            "self_attn.out_proj.weight": (c, c),
-            "self_attn.out_proj.bias": (c,),
-            "linear1.weight": (4 * c, c),
-            "linear1.bias": (4 * c,),
-            "linear2.weight": (c, 4 * c),
-            "linear2.bias": (c,),
-            **{f"norm{n}.{part}": (c,) for n in (1, 2) for part in ("weight", "bias")},
-        }
-        for number in range(self.layers):
-            shapes |= {f"h.layers.{number}.{key}": shape for key, shape in layer.items()}
-        return shapes
 
 
 @dataclass
@@ -134,18 +71,21 @@ class T2S:
     def __init__(
         self,
         weights: Mapping[str, Tensor],
-        config: Mapping[str, Any],
+        heads: int,
         *,
         precision: Precision = "fp32",
         device: str | torch.device = "cpu",
     ) -> None:
-        """``weights`` and ``config`` as an s1 file has them. Raises EngineError, naming what is
-        missing or of another shape.
+        """``weights`` as an s1 file has them, with or without the ``model.`` of their keys; how
+        many ``heads`` they are for is in no shape. Raises EngineError, naming what is missing or of
+        another shape.
         """
-        self.dims = Dims.of(config)
+        shapes = {key: tuple(value.shape) for key, value in weights.items()}
+        self.dims, self.heads = S1.checked(shapes, "the text model"), heads
+        assert self.dims.width % heads == 0
         self.device = torch.device(device)
         self.dtype = activation_dtype(self.device, precision)
-        found = _checked(weights, self.dims)
+        found = {key.removeprefix("model."): value for key, value in weights.items()}
 
         def linear(prefix: str, joint: str = ".") -> Linear:
             bias = found.get(f"{prefix}{joint}bias")
@@ -191,7 +131,7 @@ class T2S:
         ``poison`` fills it with what must never be read: NaN, or with several rows, where masked
         places are read and weighted zero, huge numbers.
         """
-        heads, depth = self.dims.heads, self.dims.width // self.dims.heads
+        heads, depth = self.heads, self.dims.width // self.heads
         shape = (self.dims.layers, 2, rows, heads, positions, depth)
         empty = torch.empty if rows == 1 else torch.zeros  # masked places must be finite
         cache = empty(shape, dtype=self.dtype, device=self.device)
@@ -215,7 +155,7 @@ class T2S:
         seen = torch.ones(n + t, n + t, dtype=torch.bool, device=self.device).tril_()
         seen[:, :n] = True
         for layer, cache in zip(self.layers, state.cache, strict=True):
-            q, k, v = layer.qkv(x).view(n + t, 3, self.dims.heads, -1).permute(1, 2, 0, 3)
+            q, k, v = layer.qkv(x).view(n + t, 3, self.heads, -1).permute(1, 2, 0, 3)
             cache[0, row, :, : n + t] = k
             cache[1, row, :, : n + t] = v
             if layer is self.layers[-1]:  # from here on nobody asks for the other positions
@@ -255,7 +195,7 @@ class T2S:
         else:
             state.bias[..., place] = 0
         for layer, cache in zip(self.layers, state.cache, strict=True):
-            qkv = layer.qkv(x).view(b, 3, self.dims.heads, -1)
+            qkv = layer.qkv(x).view(b, 3, self.heads, -1)
             if place is None:
                 cache[:, rows, :, filled] = qkv[:, 1:]
             else:
@@ -302,7 +242,7 @@ class T2S:
         ):
             if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < size:
                 raise EngineError("unknown_id", f"a {name} is not among the {size} of this model")
-        assert bert is None or bert.shape == (_BERT_WIDTH, n)
+        assert bert is None or bert.shape == (self.dims.bert, n)
 
 
 def sinusoid(positions: int, width: int) -> Tensor:
@@ -313,31 +253,3 @@ def sinusoid(positions: int, width: int) -> Tensor:
     frequency = torch.exp(torch.arange(0, width, 2).float() * -(math.log(10000.0) / width))
     angle = torch.arange(positions).float().unsqueeze(1) * frequency
     return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(positions, width)
-
-
-def _checked(weights: Mapping[str, Tensor], dims: Dims) -> dict[str, Tensor]:
-    """The tensors of ``dims.shapes()`` without the prefix of their keys."""
-    found = {key.removeprefix("model."): value for key, value in weights.items()}
-    shapes = dims.shapes()
-    missing = [key for key in shapes if key not in found]
-    wrong = [
-        f"{key} {list(found[key].shape)} instead of {list(shape)}"
-        for key, shape in shapes.items()
-        if key in found and tuple(found[key].shape) != shape
-    ]
-    surplus = [key for key in found if key.startswith("h.layers.") and key not in shapes]
-    problems = [
-        f"{what}: {_some(keys)}"
-        for what, keys in (("missing", missing), ("wrong shape", wrong), ("unexpected", surplus))
-        if keys
-    ]
-    if problems:
-        raise EngineError(
-            "checkpoint", f"not an AR model of these sizes; {'; '.join(problems)}", "get it anew"
-        )
-    return {key: found[key] for key in shapes}
-
-
-def _some(keys: Sequence[str], most: int = 4) -> str:
-    rest = len(keys) - most
-    return ", ".join(keys[:most]) + (f" and {rest} more" if rest > 0 else "")
