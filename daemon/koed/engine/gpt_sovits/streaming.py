@@ -76,7 +76,8 @@ class Windows(Protocol):
     def decode_window(
         self, encoded: Encoded, first_frame: int, frames: int, style: Style, seed: int,
         noise_scale: float = ...,
-    ) -> Tensor: ...  # fmt: skip
+    ) -> Tensor:  # fmt: skip
+        """-> the samples [640 * frames] float32 from ``first_frame`` on; fewer at the end"""
 
 
 @dataclass(slots=True)

@@ -44,7 +44,8 @@ class TextFeatures:
 class Features(Protocol):
     """What `koed.engine.gpt_sovits.model.bert.Bert` offers."""
 
-    def features(self, pieces: Sequence[tuple[str, Sequence[int]]]) -> list[Tensor]: ...
+    def features(self, pieces: Sequence[tuple[str, Sequence[int]]]) -> list[Tensor]:
+        """(text, word2ph) of each piece -> [1024, N] float32 of each, N = sum of word2ph"""
 
 
 def read(

@@ -52,8 +52,12 @@ class Base(Protocol):
     digest: str
     sound: SoundModel
 
-    def hubert(self, wave: Tensor) -> Tensor: ...
-    def speaker(self, wave: Tensor) -> Tensor: ...
+    def hubert(self, wave: Tensor) -> Tensor:
+        """[S] at 16 kHz -> [1, 768, F] at 50 Hz"""
+
+    def speaker(self, wave: Tensor) -> Tensor:
+        """[S] at 32 kHz -> [1, 20480]"""
+
     def read(self, text: str, lang: str) -> TextFeatures: ...
 
 

@@ -76,7 +76,8 @@ class WindowGraphs:
         seed: int,
         noise_scale: float = NOISE_SCALE,
     ) -> Tensor:
-        """As `SoundModel.decode_window`, which also does what fits no captured length."""
+        """-> the samples [640 * frames] float32, as of `SoundModel.decode_window`, which also does
+        what fits no captured length."""
         window = Span(first_frame, min(first_frame + frames, encoded.frames))
         length = self._length(window, encoded.frames)
         if not length:

@@ -89,9 +89,11 @@ class PackedConv(Convolution):
         return self._run(x, "none", [])
 
     def activated(self, x: Tensor, slope: float) -> Tensor:
+        """x [B, C, 1, T] -> [B, C', 1, T]"""
         return self._run(x, "leaky_relu", [slope])
 
     def onto(self, total: Tensor, x: Tensor) -> Tensor:
+        """total [B, C', 1, T], x [B, C, 1, T] -> [B, C', 1, T] in the dtype of ``total``"""
         if total.dtype != x.dtype:  # a sum in float32 of bfloat16 parts
             return super().onto(total, x)
         y: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(

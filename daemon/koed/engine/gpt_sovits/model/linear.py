@@ -76,6 +76,7 @@ class Plain:
     """torch's own linear, in the dtype of its weight."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        """weight [Co, Ci] and bias [Co] of any float type"""
         self.weight, self.bias = weight, bias
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -87,6 +88,7 @@ class Half:
     """Packed half weights, float32 sums."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        """weight [Co, Ci], bias [Co], both float32"""
         self.packed = _pack_half(weight, bias)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -98,6 +100,7 @@ class Exact:
     """Packed halves that add up to the float32 weight; float32 itself for many rows."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        """weight [Co, Ci], bias [Co], both float32"""
         high = weight.half().float()
         self.high = _pack_half(high, bias)
         if torch.equal(high, weight):
@@ -119,6 +122,7 @@ class Int8:
     """Weights per channel in int8, activations quantised per call, sums in int32."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        """weight [Co, Ci], bias [Co], both float32"""
         scale = weight.abs().amax(1).clamp_min(1e-8).double() / 127
         zero = torch.zeros_like(scale, dtype=torch.int64)  # another dtype is silently misread
         with warnings.catch_warnings():  # torch plans to drop these tensors; ``packs`` will notice

@@ -28,7 +28,8 @@ _WEIGHT_NORMS = (
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """``config.json`` (empty if there is none) and the weights of a model folder of the Hub.
+    """``config.json`` (empty if there is none) and the weights of a model folder of the Hub, of the
+    shapes and dtypes that are in the file.
 
     Raises `EngineError` ``model_missing``, ``model_damaged`` or ``checkpoint_unsafe``.
     """
@@ -62,7 +63,7 @@ def sizes(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, A
 
 
 def spelled(state: State, prefix: str) -> dict[str, Tensor]:
-    """``state`` in the names of today's library, weight norm folded.
+    """``state`` in the names of today's library, weight norm folded as `folded` does it.
 
     ``prefix`` ("bert.") is how a file with heads names the body; heads are dropped.
     """
@@ -77,7 +78,8 @@ def spelled(state: State, prefix: str) -> dict[str, Tensor]:
 
 
 def folded(state: State) -> dict[str, Tensor]:
-    """``state`` with each pair of weight norm (g, v) as one weight, g * v / ||v||, float32.
+    """``state`` with each pair of weight norm (g, v) as one weight, g * v / ||v||, float32: g
+    [1, 1, K] or [O, 1, 1], v [O, I, K] -> [O, I, K]. What is in no pair stays as it is.
 
     The norm goes over the dimensions in which g is 1.
     """

@@ -59,7 +59,8 @@ class SoundModel(nn.Module):
         generator_dtype: torch.dtype = torch.float32,
         fast: bool = True,
     ) -> SoundModel:
-        """The model of an official checkpoint's weights, of any float type; sizes from the shapes.
+        """The model of an official checkpoint's weights, of any float type and of the shapes of
+        `s1_s2_keys.S2`.
 
         ``upsample_rates`` is the one thing that shapes do not tell. ``bfloat16`` as
         ``generator_dtype`` halves the time and costs some accuracy (see LOG.md). ``fast`` spends

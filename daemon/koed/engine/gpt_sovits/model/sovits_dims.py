@@ -101,10 +101,11 @@ def _unfit(what: str) -> EngineError:
 
 
 def inference_state(state: Mapping[str, Tensor], table: S2) -> dict[str, Tensor]:
-    """The float32 weights that inference needs, under the names of our modules, of a ``state`` in
-    which all of ``table`` is.
+    """The float32 weights that inference needs, under the names of our modules, of a ``state`` (any
+    float type) in which all of ``table`` is.
 
-    Weight norm is folded (``g * v / |v|``), and the generator's kernels get a second axis of one.
+    Weight norm is folded (``g * v / |v|``), and the generator's kernels [O, I, K] become
+    [O, I, 1, K].
     """
     kept = {key: state[key].float() for key in table.shapes() if is_needed(key)}
     folded = {}

@@ -134,7 +134,8 @@ class Speaker:
 
 
 def without_norms(network: nn.Module, state: State) -> dict[str, Tensor]:
-    """``state`` with each convolution's batch norm multiplied into it, float32.
+    """``state`` with each convolution's batch norm multiplied into it, float32: weight [O, I, H, W]
+    and norm [O] become weight [O, I, H, W] and bias [O].
 
     A convolution without a norm behind it (or whose norm is missing: `fill` then finds no bias)
     stays as it is.

@@ -76,9 +76,9 @@ class T2S:
         precision: Precision = "fp32",
         device: str | torch.device = "cpu",
     ) -> None:
-        """``weights`` as an s1 file has them, with or without the ``model.`` of their keys; how
-        many ``heads`` they are for is in no shape. Raises EngineError, naming what is missing or of
-        another shape.
+        """``weights`` as an s1 file has them (shapes of `S1`, any float type), with or without the
+        ``model.`` of their keys; how many ``heads`` they are for is in no shape. Raises
+        EngineError, naming what is missing or of another shape.
         """
         shapes = {key: tuple(value.shape) for key, value in weights.items()}
         self.dims, self.heads = S1.checked(shapes, "the text model"), heads

@@ -47,14 +47,16 @@ class Section:
 
 
 def evidence(shares: Array) -> Array:
-    """[F, N] nats: how much more a frame attends to a phone than frames do on average."""
+    """shares [F, N] -> nats [F, N]: how much more a frame attends to a phone than frames do on
+    average."""
     usual = shares.mean(0, keepdims=True)
     told = np.log((shares + _FLOOR) / (usual + _FLOOR))
     return np.asarray(np.clip(told, -_EVIDENCE_MOST, _EVIDENCE_MOST))
 
 
 def gain(told: Array, path: NDArray[np.int64]) -> float:
-    """Mean `evidence` on a path: 0 if attention knows nothing, log N if it knows all."""
+    """told [F, N] nats, path [F] phones -> mean `evidence` on the path: 0 if attention knows
+    nothing, log N if it knows all."""
     return float(told[np.arange(len(path)), path].mean())
 
 
