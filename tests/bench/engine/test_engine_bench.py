@@ -16,13 +16,14 @@ import torch
 
 from koed.bench import main
 from koed.bench.engine import main as bench
-from koed.bench.engine import parts, tiny
+from koed.bench.engine import parts
 from koed.bench.engine import targets as bench_targets
 from koed.bench.engine.naive import NaiveT2S
 from koed.bench.engine.parts import Plan, Weights
 from koed.engine.gpt_sovits import threads
 from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
+from koed.testing import tiny
 from tools import memory
 
 CPU = torch.device("cpu")
