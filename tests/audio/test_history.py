@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koed.audio.history import History, to_int16
-from koed.audio.levels import SILENCE_DB, Meter
+from koed.audio.meter import SILENCE_DB, Meter
 
 
 def test_int16_is_rounded_and_clipped() -> None:

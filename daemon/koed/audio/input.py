@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
+from koed.audio.fade import Samples
 from koed.audio.lane import Lane
-from koed.audio.track import Samples
 
 
 class Input:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from koed.audio.arrangement import Entry, Joint, Kind
-from koed.audio.track import Ramp, Samples, Track
+from koed.audio.fade import Ramp, Samples
+from koed.audio.track import Track
 
 Log = Callable[[Kind, Track, int, int], None]
 """(kind, track, lane, frames from the beginning of the block)"""

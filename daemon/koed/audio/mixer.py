@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 
 from koed.audio.arrangement import Entry, Kind, Report
 from koed.audio.commands import Commands
+from koed.audio.fade import Ramp, Samples, rise_curve
 from koed.audio.history import History
 from koed.audio.input import Input
 from koed.audio.lane import Lane
-from koed.audio.levels import MOUTH_S, Level, Meter
 from koed.audio.limiter import Limiter
-from koed.audio.track import Ramp, Samples, Track, rise_curve
+from koed.audio.meter import MOUTH_S, Level, Meter
+from koed.audio.track import Track
 from koed.errors import KoedError
 
 MAX_AHEAD_S = 60.0

@@ -1,8 +1,8 @@
 """Text to segments: pieces that a voice speaks in one go, in order, as early as they are certain.
 
-A clause ends at a mark (`koed.text.marks`), a language switch parts it, and short ones are joined.
-Each decision is made by the text so far and a few characters after it, and never taken back:
-whole texts and texts that come in pieces are cut alike.
+A clause ends at a mark (`koed.text.clause_ends`), a language switch parts it, and short ones are
+joined. Each decision is made by the text so far and a few characters after it, and never taken
+back: whole texts and texts that come in pieces are cut alike.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from koed.config.daemon import TextConfig
+from koed.text.clause_ends import CLAUSE, LINE, SENTENCE, UNDECIDED, is_wide, next_break
 from koed.text.language import HAN_LANGUAGES, has_kana, language_spans
-from koed.text.marks import CLAUSE, LINE, SENTENCE, UNDECIDED, is_wide, next_break
 from koed.text.normalize import speakable
 
 _SWITCH = 0

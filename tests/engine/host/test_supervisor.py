@@ -207,7 +207,7 @@ def test_a_fat_worker_is_swapped_between_lines_and_no_line_is_lost(tmp_path: Pat
         stage.host.speak(job(2, fat, "b", lane=2))
         stage.until_done(1, 2)
         stage.host.speak(job(3, key, LONG))  # it waits for credit, as long as that takes
-        stage.until(lambda: stage.host._crew and stage.host._crew.standby)
+        stage.until(lambda: stage.host._workers and stage.host._workers.standby)
         old = stage.host.pid
         stage.until(lambda: stage.host._workers and stage.host._workers.standby.complete)  # type: ignore[union-attr]
         stage.host.speak(job(4, key, "held for the fresh worker"))
