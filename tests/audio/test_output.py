@@ -13,11 +13,9 @@ import pytest
 
 from koed.audio.output import Output, OutputSignal
 from koed.config.daemon import AudioConfig, OutputConfig
+from tests.audio.conftest import LEAK_S
 from tests.rigs.sound import SoundServer, ToneSource
 from tests.rigs.waiting import Stalls, wait_for
-
-LEAK_S = 0.06
-"""PulseAudio itself moves what it has buffered before anybody can know."""
 
 
 class Outputs:
