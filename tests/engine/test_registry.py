@@ -76,3 +76,21 @@ def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch, value: str, 
     with pytest.raises(EngineError, match=why) as caught:
         registry.create("broken")
     assert caught.value.code == "engine_broken"
+
+
+def test_a_damaged_package_costs_only_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    offers = {
+        "damaged": "[koed.engines]\nno value",
+        "taker": "[koed.engines]\ntone = a:B\nx = a:C\n",
+    }
+    for name, text in offers.items():
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(text)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    found = engines.installed.__wrapped__()
+    assert {name: entry.value for name, entry in found.items()} == engines.OWN | {"x": "a:C"}
+    assert "cannot be read" in caplog.text

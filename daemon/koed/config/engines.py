@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import functools
-from importlib.metadata import EntryPoint, entry_points
+import logging
+from importlib.metadata import Distribution, EntryPoint, EntryPoints, distributions
 from typing import Any
 
 from koed.errors import did_you_mean
 
+log = logging.getLogger(__name__)
+
 GROUP = "koed.engines"
+
+OWN = {
+    "embedded": "koed.engine.embedded:ENGINE",
+    "gpt_sovits": "koed.engine.gpt_sovits:ENGINE",
+    "tone": "koed.engine.tone:ENGINE",
+}
+"""koed's own. Not among the entry points: those are as old as the last installation, and the code
+of a checkout may be newer."""
 
 
 @functools.cache
 def installed() -> dict[str, EntryPoint]:
-    """By name, koed's own and those of other packages."""
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+    """By name: koed's own, and those of other packages, none of which replaces another."""
+    found = {name: EntryPoint(name, value, GROUP) for name, value in OWN.items()}
+    for package in distributions():
+        for entry in _offered(package):
+            found.setdefault(entry.name, entry)
+    return found
+
+
+def _offered(package: Distribution) -> EntryPoints:
+    try:
+        return package.entry_points.select(group=GROUP)
+    except Exception as error:  # noqa: BLE001 - a damaged file of any package is not our trouble
+        log.warning("the entry points of a package cannot be read: %r", error)
+        return EntryPoints()
 
 
 def unknown(name: str) -> tuple[str, str]:
@@ -26,6 +49,4 @@ class Installed:
     """Marks a setting that is the name of an engine, see `koed.config.schema`."""
 
     def problem(self, value: Any) -> str:
-        if value in installed():
-            return ""
-        return "; ".join(filter(None, unknown(value)))
+        return "" if value in installed() else "; ".join(unknown(value))

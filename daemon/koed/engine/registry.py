@@ -1,6 +1,6 @@
-"""Engines by name, from the entry points of the group ``koed.engines``.
+"""Engines by name: koed's own, and those that a package brings as entry points ``koed.engines``.
 
-Each names a `koed.engine.base.EngineSpec`, which costs nothing to import; the engine itself is
+Each is a `koed.engine.base.EngineSpec`, which costs nothing to import; the engine itself is
 imported where it runs, in its worker. How to add one: docs/engines.md.
 """
 
@@ -21,7 +21,7 @@ def find(name: str) -> EngineSpec:
         raise EngineError("unknown_engine", *engines.unknown(name))
     try:
         spec = engines.installed()[name].load()
-    except Exception as error:  # it is not our code
+    except (Exception, SystemExit) as error:  # it is not our code
         raise _broken(name, f"it cannot be imported: {error!r:.200}") from error
     if not isinstance(spec, EngineSpec):
         raise _broken(name, f"its entry point names a {type(spec).__name__}, not an EngineSpec")
@@ -38,6 +38,7 @@ def set_environment(name: str) -> None:
 def create(name: str) -> Engine:
     """A fresh engine, nothing loaded yet; raises `EngineError` as `find` does, or
     ``library_missing``."""
+    quiet.keep(os.environ)
     spec = find(name)
     set_environment(name)
     module, _, cls = spec.engine.partition(":")
@@ -49,8 +50,6 @@ def create(name: str) -> Engine:
             f"engine {name} needs the library {error.name}, which is not installed",
             spec.install,
         ) from error
-    except AttributeError as error:
-        raise _broken(name, str(error)) from error
     return engine
 
 

@@ -84,7 +84,7 @@ def read(schema: Schema, given: Mapping[str, Any], engine: str) -> dict[str, Any
     values = {name: spec.default for name, spec in schema.items()}
     for name, value in given.items():
         if name not in schema:
-            hint = did_you_mean(str(name), schema, "it has")
+            hint = did_you_mean(str(name), schema, "it has") or "it has none"
             problems.append(f"{engine} has no setting {str(name)[:40]!r}: {hint}")
             continue
         try:

@@ -208,7 +208,7 @@ class Store:
         for model in models:
             if model.name == name:
                 return model
-        hint = did_you_mean(name, [model.name for model in models])
+        hint = did_you_mean(name, [m.name for m in models]) or "there are none: koed models pull"
         raise EngineError("unknown_model", f"there is no model {name[:64]!r}", hint)
 
     def _models(self, files: list[File]) -> Iterator[Model]:
