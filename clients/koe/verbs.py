@@ -7,8 +7,8 @@ what was read, a `Waiting` one's is a coroutine. Parameters and docstring are th
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Coroutine
-from types import MethodType
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from koe import protocol
@@ -82,8 +82,24 @@ class verb(Generic[P, T]):
     @overload
     def __get__(self, asker: None, owner: type) -> Callable[..., Any]: ...
     def __get__(self, asker: Any, owner: type) -> Any:
-        method = self._waiting if issubclass(owner, Waiting) else self._blocking
-        return method if asker is None else MethodType(method, asker)
+        """For type checkers: an asker's class has the plain methods, see `Asker`."""
+        raise NotImplementedError
+
+    def method_of(self, owner: type) -> Callable[..., Any]:
+        return self._waiting if issubclass(owner, Waiting) else self._blocking
+
+
+class Asker:
+    """Its subclasses that are `Blocking` or `Waiting` get plain methods for the verbs: what looks
+    into a class, such as `unittest.mock.create_autospec`, finds what it knows."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if issubclass(cls, Blocking | Waiting):
+            for name in dir(cls):
+                found = inspect.getattr_static(cls, name)
+                if isinstance(found, verb):
+                    setattr(cls, name, found.method_of(cls))
 
 
 def _nothing(_: dict[str, Any]) -> None:
@@ -98,7 +114,7 @@ def _dropped(result: dict[str, Any]) -> int:
     return count(result.get("dropped"))
 
 
-class LineVerbs:
+class LineVerbs(Asker):
     """Of a line whose text comes piece by piece; it is spoken while it still comes."""
 
     def __init__(self, client: Any, utterance: int, voice: str) -> None:
@@ -129,7 +145,7 @@ class LineVerbs:
         return Call(protocol.Cancel(utterance=self.utterance), _nothing)
 
 
-class Verbs(Generic[Opened]):
+class Verbs(Asker, Generic[Opened]):
     """Of a client."""
 
     def _open(self, request: protocol.SayOpen) -> Opened:
@@ -169,7 +185,8 @@ class Verbs(Generic[Opened]):
         author: str | None = None,
         output: str | None = None,
     ) -> Opened:
-        """Begin a line whose text comes piece by piece, as from a chatbot."""
+        """Begin a line whose text comes piece by piece, as from a chatbot; enter it with ``with``,
+        of `koe.aio.AsyncClient` with ``async with``."""
         request = protocol.SayOpen(
             voice=voice, lang=lang, priority=priority, ttl_s=ttl_s, key=key, author=author,
             output=output,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from unittest import mock
 
 import pytest
 
@@ -33,3 +34,23 @@ def test_a_verb_shows_its_parameters_and_what_it_gives() -> None:
         "(self, output: 'str | None' = None, priority: 'Priority | None' = None) -> 'int'"
     )
     assert "say" in {name for name, *_ in VERBS}
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_a_client_can_be_replaced_in_the_test_of_a_bot(client: type) -> None:
+    stand_in = mock.create_autospec(client, instance=True)
+    given = stand_in.say("hello", voice="hana")
+    if inspect.iscoroutine(given):
+        given.close()
+    stand_in.say.assert_called_once_with("hello", voice="hana")
+    with pytest.raises(TypeError):
+        stand_in.say("hello", vioce="hana")
+
+
+def test_who_changes_a_verb_keeps_the_change() -> None:
+    class Quiet(Client):
+        def stop(self, output: str | None = None) -> int:
+            return 0
+
+    assert inspect.getattr_static(Quiet, "stop") is not inspect.getattr_static(Client, "stop")
+    assert Quiet.say is Client.say

@@ -1,4 +1,4 @@
-"""``koe bridge``: each bridge is the package or module ``koe.bridge.NAME.command`` names."""
+"""``koe bridge``: each bridge is the package or module ``koe.bridge.NAME.main`` runs."""
 
 from __future__ import annotations
 
