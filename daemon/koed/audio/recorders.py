@@ -63,8 +63,8 @@ class Recorders:
             and (stream.source == NO_INDEX or self._muted.owes(stream))
         }
         self._known = kept | ours
-        for index in ours:
-            self._moves.pop(index, None)
+        waiting = {stream.index for stream in streams} - ours.keys()
+        self._moves = Counter({i: n for i, n in self._moves.items() if i in waiting})
         self.names = tuple(sorted({recorder.name for recorder in ours.values()}))
 
     def hush(self, server: SoundServer, sink: Any = None, microphone: Any = None) -> None:
@@ -73,13 +73,15 @@ class Recorders:
         self._known |= recorders(streams, sink, microphone)
         self._muted.mute(server, [stream for stream in streams if stream.index in self._known])
 
-    def take_back(self, server: SoundServer, devices: Devices) -> list[KoedError]:
-        """Give those who recorded the old devices the new ones, and who asks for ours by name and
-        got another; what is to be told."""
+    def take_back(
+        self, server: SoundServer, devices: Devices, by_name: bool = False
+    ) -> list[KoedError]:
+        """Give those who recorded the old devices the new ones, with ``by_name`` also who asks for
+        ours and got another; what is to be told."""
         taken = []
         for stream in source_outputs(server):
             recorder = self._known.get(stream.index)
-            if recorder is None and _asks_for(stream, devices.microphone):
+            if recorder is None and by_name and _asks_for(stream, devices.microphone):
                 recorder = Recorder(name_of(stream), "microphone")
             if recorder is None:
                 continue

@@ -81,12 +81,12 @@ class Installation:
         if made:
             volumes.open_devices(self.server, devices)
             self.defaults.made(self.server, before)
-        self._take_back(devices)
+        self._take_back(devices, by_name=True)
         recorders.look(source_outputs(self.server), devices)
         self.wake(devices)
 
-    def _take_back(self, devices: Devices) -> None:
-        for error in self.wishes.recorders.take_back(self.server, devices):
+    def _take_back(self, devices: Devices, by_name: bool = False) -> None:
+        for error in self.wishes.recorders.take_back(self.server, devices, by_name):
             self.wishes.tell(error)
 
     def wake(self, devices: Devices) -> bool:

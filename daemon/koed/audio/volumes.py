@@ -35,12 +35,12 @@ class Volumes:
         self.by_part: dict[str, Volume] = {}
         self._names: dict[str, str] = {}
 
-    def look(self, devices: Devices, stream: Any, valve_is_shut: bool) -> None:
+    def look(self, devices: Devices, stream: Any, shut_by_us: bool) -> None:
         """``stream``: ours, or None. A sink that we mute ourselves for a moment is not muted."""
         parts = {"stream": stream, "sink": devices.sink, "microphone": devices.microphone}
         for part, item in parts.items():
             if item is not None:
-                muted = bool(item.mute) and not (part == "sink" and valve_is_shut)
+                muted = bool(item.mute) and not (part == "sink" and shut_by_us)
                 self.by_part[part] = Volume(round(100 * item.volume.value_flat), muted)
                 self._names[part] = item.name
 

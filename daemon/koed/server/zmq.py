@@ -236,7 +236,7 @@ class Server:
                     f"{len(frames)} frames on the text socket",
                     "send one UTF-8 string a message",
                 )
-            text(frames[0].decode("utf-8"))
+            text(_decoded(frames[0]))
         except Exception as error:  # noqa: BLE001 - told to whoever listens
             trouble(_told(error, "a text message"))
 
@@ -258,13 +258,21 @@ class Server:
                 socket.send_multipart(frames, zmq.NOBLOCK)
 
 
+def _decoded(message: bytes) -> str:
+    try:
+        return message.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise WireError(
+            "invalid_utf8",
+            f"a text message is not UTF-8: {error.reason}",
+            "send one UTF-8 string a message",
+        ) from error
+
+
 def _told(error: Exception, what: str) -> WireError:
     """What others get to know of an error; of a bug the log has the rest."""
     if isinstance(error, WireError | KoedError):
         return WireError(error.code, error.message, error.hint)
-    if isinstance(error, UnicodeDecodeError):
-        message, hint = f"{what} is not UTF-8: {error.reason}", "send one UTF-8 string a message"
-        return WireError("invalid_utf8", message, hint)
     log.error("%s could not be handled", what, exc_info=error)
     message = f"a bug in koed: {type(error).__name__}: {error}"
     return WireError("internal", message, "please report it with the daemon's log")

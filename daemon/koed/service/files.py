@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 
@@ -37,15 +36,17 @@ def write(path: Path, data: bytes) -> None:
     it, and what ends the machine leaves the old one or the new one, or one that is ignored.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # mkstemp makes it 0600, under a name that no other koed has
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = path.with_name(f"{path.name}.part")
+    with contextlib.suppress(FileNotFoundError):
+        part.unlink()  # left by a crash, or somebody's trap
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        with open(handle, "wb") as file:
+        with open(os.open(part, flags, 0o600), "wb") as file:
             file.write(data)
-        os.replace(part, path)
+        part.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
-            os.unlink(part)
+            part.unlink()
         raise
 
 

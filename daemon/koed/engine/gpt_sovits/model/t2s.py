@@ -30,8 +30,8 @@ MOST_POSITIONS = 4000  # of text and of codes; the official tables end here
 class State:
     """The caches of B rows, each row an utterance. Written in place, never grown.
 
-    Positions are counted twice: on the device for the
-    computation, on the host so that nobody has to ask the device.
+    Positions are counted twice: on the device for the computation, on the host so that nobody has
+    to ask the device.
     """
 
     # float [L, 2, B, H, P, D]: keys and values; prefill fills a row, step adds one position
