@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import datetime
 import hashlib
 import io
 import json
@@ -534,6 +536,53 @@ def test_an_object_with_reduce_as_torch_saves_it(canary: Path) -> None:
         assert not canary.exists()
     torch.load(path, weights_only=False)
     assert canary.exists()
+
+
+class HParams:
+    """As forks of the trainer call it, wherever they keep it."""
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "zipped"), [(2, True), (3, True), (4, True), (5, True), (2, False)]
+)
+def test_what_trainers_leave_beside_the_tensors_is_passed_over(
+    tmp_path: Path, protocol: int, zipped: bool
+) -> None:
+    path = tmp_path / "x.pth"
+    config = {
+        "rate": 32000,
+        "loss": np.float64(1.5),
+        "step": np.int64(3),
+        "folder": Path("logs/mika"),
+        "arguments": argparse.Namespace(epochs=8),
+        "day": datetime.datetime(2026, 11, 30),
+        "dtype": torch.float16,
+        "device": torch.device("cpu"),
+        "size": torch.ones(2, 3).shape,
+        "raw": b"bytes",
+        "model": HParams(version="v2", inner=HParams(dim=512)),
+    }
+    torch.save(
+        {"weight": {"a": torch.ones(3)}, "config": config},
+        path,
+        pickle_protocol=protocol,
+        _use_new_zipfile_serialization=zipped,
+    )
+    assert checkpoint.load_state(path)["a"].tolist() == [1, 1, 1]
+    found = contents.read(path).config
+    assert found["rate"] == 32000
+    assert found["model"] == {"version": "v2", "inner": {"dim": 512}}
+    assert found["arguments"] == {"epochs": 8}
+
+
+def test_an_instance_as_the_first_protocol_writes_it(tmp_path: Path) -> None:
+    path = forge.torch_zip(
+        tmp_path / "x", pickle.dumps({"config": {"model": HParams(version="v2")}}, 1), {"0": FOUR}
+    )
+    assert contents.read(path).config == {"model": {"version": "v2"}}
 
 
 def _laughs(depth: int) -> bytes:

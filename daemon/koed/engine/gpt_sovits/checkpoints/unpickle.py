@@ -1,10 +1,11 @@
 """Pickles of checkpoints, read without running anything.
 
 A pickle is a program. This is a machine that knows only the instructions that build plain values,
-and of the functions and classes that torch writes only stand-ins: nothing that a file names is ever
-imported, called, or given an attribute. A tensor becomes a `Stored`, which says where its numbers
-lie; an instance of the trainer's ``utils.HParams`` becomes an `Attributes`. Whatever else a file
-asks for is refused before it is looked up.
+and of functions and classes only stand-ins: nothing that a file names is ever imported, called, or
+given an attribute. A tensor becomes a `Stored`, which says where its numbers lie; an instance of a
+class, such as a trainer's ``utils.HParams``, becomes an `Attributes`; a value of `VALUES`, which
+trainers leave beside the tensors, an `Unread`. A file that would call anything else is refused: it
+does no harm here, but who made it meant it to.
 
 The instructions are those of `pickletools` in the standard library, which decodes their arguments.
 """
@@ -40,17 +41,42 @@ DTYPES = {
 _ORDERED_DICT = "collections OrderedDict"
 _REBUILD_TENSOR = "torch._utils _rebuild_tensor_v2"
 _REBUILD_PARAMETER = "torch._utils _rebuild_parameter"
-_HPARAMS = "utils HParams"
 _STORAGES = {f"torch {name}": dtype for name, dtype in DTYPES.items()}
-ALLOWED = {_ORDERED_DICT, _REBUILD_TENSOR, _REBUILD_PARAMETER, _HPARAMS, *_STORAGES}
-"""Every global that a file may name."""
+_INSTANCE = {"copy_reg _reconstructor", "copyreg _reconstructor"}
+"""How old protocols write an instance: of a class, its base and the base's state."""
+VALUES = {
+    "_codecs encode",  # bytes
+    "datetime date",
+    "datetime datetime",
+    "datetime timedelta",
+    "numpy dtype",
+    "numpy._core.multiarray scalar",
+    "numpy.core.multiarray scalar",
+    "torch Size",
+    "torch device",
+    *(
+        f"pathlib {pure}{system}Path"
+        for pure in ("", "Pure")
+        for system in ("Posix", "Windows", "")
+    ),
+}
+"""Whose calls make a value and do nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """The name of an allowed function or class; never the thing itself."""
+    """The name of a function or class; never the thing itself."""
 
     name: str
+
+    @property
+    def spelled(self) -> str:
+        return self.name.replace(" ", ".", 1)[:100]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A value that is not plain: nobody asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +99,7 @@ class Stored:
 
 
 class Attributes(dict[str, Any]):
-    """What an instance of ``utils.HParams`` held. Inert: a dict and no more."""
+    """What an instance of a class held. Inert: a dict and no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +187,10 @@ class _Machine:
         target.extend(items)
 
     def find(self, name: str) -> None:
-        if name not in ALLOWED:
-            raise self.unsafe(f"it asks for {name.replace(' ', '.', 1)[:100]!r}")
-        self.stack.append(Global(name))
+        found = Global(name)
+        if "." in name.partition(" ")[2]:  # into something, as no class or function is named
+            raise self.unsafe(f"it asks for {found.spelled!r}")
+        self.stack.append(found)
 
     def stack_global(self) -> None:
         name, module = self.pop(), self.pop()
@@ -175,21 +202,25 @@ class _Machine:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Global) or type(arguments) is not tuple:
             raise self.unsafe(f"it calls a {type(function).__name__}")
+        if function.name in VALUES:
+            self.stack.append(Unread())
+            return
         make = _CALLS.get(function.name)
         if make is None:
-            raise self.unsafe(f"it calls {function.name.replace(' ', '.', 1)}")
+            raise self.unsafe(f"it calls {function.spelled}")
         self.stack.append(make(self, *arguments))
 
     def new_object(self) -> None:
         arguments, cls = self.pop(), self.pop()
-        known = isinstance(cls, Global) and cls.name in (_HPARAMS, _ORDERED_DICT)
-        if not known or arguments != ():
+        if not isinstance(cls, Global) or arguments != ():
             raise self.unsafe(f"it makes an instance of a {type(cls).__name__}")
-        self.stack.append(Attributes() if cls.name == _HPARAMS else {})
+        self.stack.append({} if cls.name == _ORDERED_DICT else Attributes())
 
     def build(self) -> None:
-        """State of an instance: kept for HParams; torch's own remarks on a state dict are not."""
+        """State of an instance: kept for those of classes, not torch's remarks on a state dict."""
         state, target = self.pop(), self.stack[-1]
+        if isinstance(target, Unread):
+            return
         if not isinstance(target, dict) or not isinstance(state, dict):
             raise self.unsafe(f"it sets the state of a {type(target).__name__}")
         if type(target) is Attributes:
@@ -257,7 +288,14 @@ def _make_parameter(machine: _Machine, tensor: Any, _requires_grad: Any, hooks: 
     return tensor
 
 
+def _make_instance(machine: _Machine, cls: Any, base: Any, state: Any) -> Attributes:
+    if not isinstance(cls, Global) or not isinstance(base, Global) or state is not None:
+        raise machine.unsafe(f"it makes an instance of a {type(cls).__name__}")
+    return Attributes()
+
+
 _CALLS: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(_INSTANCE, _make_instance),
     _ORDERED_DICT: _make_dict,
     _REBUILD_TENSOR: _make_tensor,
     _REBUILD_PARAMETER: _make_parameter,
@@ -309,6 +347,7 @@ _ACTS: dict[str, Act] = {
     "NEWFALSE": _constant(False),
     **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "INT", "BINFLOAT", "FLOAT"), _push),
     **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "UNICODE"), _push),
+    **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES"), _push),
     "EMPTY_TUPLE": _constant(()),
     "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
     "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
