@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from koed.engine.gpt_sovits.model import features, hubert
 from koed.engine.gpt_sovits.model.bert import UNUSED_LAYERS, Bert
@@ -20,6 +21,7 @@ from koed.engine.gpt_sovits.model.hubert import Hubert
 from koed.engine.gpt_sovits.model.speaker_encoder import Speaker
 from tests.parity import weights
 from tests.parity.case import Array, Case, Result, fixtures
+from tools.parity.official import PAUSE_SAMPLES
 
 RESAMPLED_LIMIT = 1e-3  # of soxr, whose versions differ
 LOG_LIMIT = 1e-3  # absolute: near silence a log shows any rounding
@@ -81,7 +83,7 @@ def _ssl(folder: Path, want: Numbers, meta: dict[str, Any], result: Result) -> N
         result.close("ssl_proj", projected[: len(want["ssl_proj"])], want["ssl_proj"])
         result.exact("codes", hubert.codes(ssl, weight, bias, codebook), want["codes"])
         return
-    wave = hubert.with_pause(features.for_prompt(features.read(folder / meta["wave"])), True)
+    wave = pad(features.for_prompt(features.read(folder / meta["wave"])), (0, PAUSE_SAMPLES))
     result.exact("n_samples", len(wave), meta["n_samples"])
     network = _network(folder, "hubert")
     ssl = network(wave)
