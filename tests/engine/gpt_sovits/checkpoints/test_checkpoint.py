@@ -578,6 +578,38 @@ def test_what_trainers_leave_beside_the_tensors_is_passed_over(
     assert found["arguments"] == {"epochs": 8}
 
 
+def _renamed(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """As newer torch and DataParallel spell it."""
+    renamed = {}
+    for key, value in state.items():
+        key = key.replace(".weight_g", ".parametrizations.weight.original0")
+        key = key.replace(".weight_v", ".parametrizations.weight.original1")
+        renamed[prefix + key] = value
+    return renamed
+
+
+@pytest.mark.parametrize("name", [hub.S1_V2, hub.S2_V2])
+def test_other_spellings_and_training_states_are_the_same_model(
+    official: Path, tmp_path: Path, name: str
+) -> None:
+    state = checkpoint.load_state(official / name)
+    wanted = checkpoint.inspect(official / name)
+    config = contents.read(official / name).config
+    path = tmp_path / "x.pth"
+    rest = {"iteration": 8, "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}}
+    for value in (
+        {"weight": _renamed(state, ""), "config": config},
+        {"weight": _renamed(state, "module."), "config": config},
+        {"model": state, "config": config, "learning_rate": 1e-4} | rest,
+    ):
+        torch.save(value, path)
+        found = checkpoint.inspect(path)
+        assert (found.kind, found.dims) == (wanted.kind, wanted.dims)
+        loaded = checkpoint.load_state(path)
+        assert loaded.keys() == state.keys()
+        assert all(torch.equal(loaded[key], state[key]) for key in state)
+
+
 def test_an_instance_as_the_first_protocol_writes_it(tmp_path: Path) -> None:
     path = forge.torch_zip(
         tmp_path / "x", pickle.dumps({"config": {"model": HParams(version="v2")}}, 1), {"0": FOUR}

@@ -238,7 +238,8 @@ def test_a_failed_import_leaves_nothing(store: Store, official: Path, tmp_path: 
 
 def test_training_weights_are_left_out(store: Store, official: Path, tmp_path: Path) -> None:
     weights = tiny.weights(tiny.SOUND.shapes())
-    tiny.save(tmp_path / "x", {"weight": {**weights, "enc_q.pre.bias": np.ones(3, np.float32)}})
+    rest = {"enc_q.pre.bias": np.ones(3, np.float32), "ema.decay": np.full(3, np.inf, np.float32)}
+    tiny.save(tmp_path / "x", {"weight": weights | rest})
     model, _ = store.add([official / hub.S1_V2, tmp_path / "x"])
     assert checkpoint.load_state(model.sovits.path).keys() == weights.keys()
 

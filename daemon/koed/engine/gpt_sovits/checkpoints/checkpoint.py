@@ -142,6 +142,16 @@ def describe(found: Contents, digest: str = "") -> ModelInfo:
     )
 
 
+def used(found: Contents) -> list[str]:
+    """Names of the tensors of an s1 or s2 file that are spoken with; the rest is for training."""
+    shapes = _shapes(found)
+    if _kind(found) == "s1":
+        table = s1_s2_keys.S1.checked(shapes, found.path.name).shapes()
+        return [name for name in shapes if f"model.{name.removeprefix('model.')}" in table]
+    sound = s1_s2_keys.S2.checked(shapes, found.path.name).shapes()
+    return [name for name in shapes if name in sound]
+
+
 def _kind(found: Contents) -> Kind:
     names = found.tensors
     if found.lora_rank or any(".lora_A." in name for name in names):

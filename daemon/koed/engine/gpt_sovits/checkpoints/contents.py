@@ -6,6 +6,7 @@ tensors, and where in the file their numbers lie. Loading is then a view of the 
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -30,8 +31,17 @@ BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I8": 1, "U8": 1} | {
 }
 """Of one element."""
 
-WRAPPERS = ("weight", "state_dict", "generator")
-"""Under which of a file's entries the tensors may lie, if not at the top."""
+WRAPPERS = ("weight", "state_dict", "model", "generator")
+"""Under which of a file's entries the tensors may lie, if not at the top: of a voice, of lightning,
+of a state that training goes on from, of a vocoder."""
+
+_PARALLEL = "module."
+"""Before every name in what was saved from DataParallel."""
+_SPELLINGS = (
+    (".parametrizations.weight.original0", ".weight_g"),
+    (".parametrizations.weight.original1", ".weight_v"),
+)
+"""Names of weight norm since torch 2.1, and those of the official files."""
 
 METADATA = "koed"
 """Key of our JSON in the metadata of a safetensors file."""
@@ -94,11 +104,17 @@ class Contents:
 
 
 def read(path: Path) -> Contents:
-    """What ``path`` holds, told by its first bytes and never by its name.
+    """What ``path`` holds, told by its first bytes and never by its name; its tensors in the names
+    of the official files.
 
     Raises EngineError ``model_missing``, ``model_damaged``, ``checkpoint_unsafe``, or
     ``not_weights`` if it is no weight file at all.
     """
+    found = _read(path)
+    return dataclasses.replace(found, tensors=_spelled(found.tensors))
+
+
+def _read(path: Path) -> Contents:
     data = _mapped(path)
     start = data[:16]
     if start[2:4] == b"\3\4" and (start[:2] == b"PK" or start[:2].isdigit()):
@@ -248,6 +264,18 @@ def _stored(value: Any) -> Iterator[tuple[str, Stored]]:
     for name, entry in value.items():
         if isinstance(name, str) and isinstance(entry, Stored):
             yield name, entry
+
+
+def _spelled(tensors: dict[str, Place]) -> dict[str, Place]:
+    parallel = all(name.startswith(_PARALLEL) for name in tensors)
+    found = {}
+    for name, place in tensors.items():
+        name = name.removeprefix(_PARALLEL) if parallel else name
+        for new, official in _SPELLINGS:
+            if name.endswith(new):
+                name = name.removesuffix(new) + official
+        found[name] = place
+    return found
 
 
 def _place(stored: Stored, start: int) -> Place:

@@ -129,12 +129,7 @@ class SpeakerKeys:
 def plain(key: str, prefix: str) -> str:
     """``key`` of a HuBERT or BERT file without ``prefix``, in one of its several spellings."""
     key = key.removeprefix(prefix)
-    for old, new in (
-        (".gamma", ".weight"),
-        (".beta", ".bias"),
-        (".parametrizations.weight.original0", ".weight_g"),
-        (".parametrizations.weight.original1", ".weight_v"),
-    ):
+    for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
         if key.endswith(old):
             return key.removesuffix(old) + new
     return key

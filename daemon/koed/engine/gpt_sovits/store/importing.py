@@ -95,7 +95,7 @@ def import_file(source: File, target: Path) -> None:
         "info": info.info,
         "source_sha256": info.source_sha256,
     }
-    pack(found, [name for name in found.tensors if "enc_q." not in name], target, about)
+    pack(found, checkpoint.used(found), target, about)
 
 
 # --- model.json ----------------------------------------------------------------------------------
