@@ -130,7 +130,8 @@ TABLE = {
         "koe.protocol koed.config koed.engine.base koed.errors koed.events koed.voices"
     ),
     "koed.voices.enroll": May(
-        "koed.config koed.engine koed.errors koed.recordings koed.voices", "numpy matplotlib yaml"
+        "koed.config koed.engine koed.errors koed.recordings koed.text koed.voices",
+        "numpy matplotlib yaml",
     ),
     "koed.phrases": May(
         "koe.protocol koed.config koed.engine.base koed.engine.jobs koed.errors koed.events"

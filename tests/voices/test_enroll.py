@@ -193,9 +193,29 @@ def test_nothing_is_replaced_without_force(folder: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("given", "text", "lang"),
+    [
+        ("JP", "こんばんは", "ja"),
+        ("all_zh", "你好", "zh"),
+        (" EN ", "good evening", "en"),
+        ("auto", "今日はOBSの話をします", "ja"),
+        ("auto", "good evening, みんな, how are you", "en"),
+        ("auto", "안녕하세요 여러분", "ko"),
+        ("en-GB", "good evening", "en-GB"),
+    ],
+)
+def test_a_language_may_be_named_as_people_write_it(
+    folder: Path, tmp_path: Path, given: str, text: str, lang: str
+) -> None:
+    enroll(wish(folder, talk(4.0), lang=given, text=text), folder, tmp_path)
+    assert load_profile(folder / "mika.yaml").lang == lang
+
+
+@pytest.mark.parametrize(
     ("options", "code"),
     [
         ({"text": "  "}, "no_transcript"),
+        ({"lang": "auto", "text": "12 34"}, "bad_config"),
         ({"lang": "English"}, "bad_config"),
         ({"part": (0.0, 2.0)}, "reference_short"),
     ],

@@ -323,7 +323,7 @@ def _enroll_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("name", metavar="NAME", help="of the profile: a-z, 0-9, _ and -")
     sub.add_argument("--audio", type=Path, required=True, metavar="FILE")
     sub.add_argument("--text", required=True, help="what is said there, word for word")
-    sub.add_argument("--lang", required=True, metavar="CODE", help="zh, ja, en, ko or yue")
+    sub.add_argument("--lang", required=True, metavar="CODE", help="zh, ja, en, ko, yue or auto")
     sub.add_argument("--model", default="", help="as koed models list names it")
     sub.add_argument("--rights", default="", metavar="TEXT", help="whose voice, who agreed")
     sub.add_argument("--part", default="", metavar="FROM:TO", help="seconds of the recording")

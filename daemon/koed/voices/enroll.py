@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ from koed.recordings import recording as reference
 from koed.recordings.excerpt import Take, cut, take
 from koed.recordings.quality import Finding
 from koed.recordings.recording import Recording
+from koed.text.language import language_spans
 from koed.voices.specs import spec
 
 ENGINE = "gpt_sovits"
@@ -39,6 +41,13 @@ PART_OVER_S = 0.05
 """A part may end so much after the recording: times are read off a screen."""
 LATER = ("library_missing", "unknown_model", "model_missing", "models_unreadable")
 """What keeps a voice from being prepared now, and is no fault of the recording."""
+
+
+LANGUAGES = {
+    **{code: code for code in ("zh", "ja", "en", "ko", "yue")},
+    **{"cn": "zh", "zho": "zh", "jp": "ja", "jpn": "ja", "eng": "en", "kr": "ko", "kor": "ko"},
+}
+"""What people write, and the code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,7 @@ def enroll(wish: Wish, folder: Path, cache: Path) -> Enrolment:
     """Make the profile ``wish.name`` in ``folder``. Raises `KoedError`: then nothing was made."""
     target = folder / f"{wish.name}.yaml"
     check_name(target)
+    wish = dataclasses.replace(wish, lang=_language(wish.lang, wish.text))
     if not wish.force:
         _refuse_existing(target)
     if not wish.text.strip():
@@ -151,6 +161,18 @@ def _part(text: str) -> tuple[float, float] | None:
     if not 0.0 <= start_s < end_s < float("inf"):
         raise ConfigError("bad_part", f"--part {text[:40]!r} is no part", "like --part 2.1:9.8")
     return start_s, end_s
+
+
+def _language(given: str, text: str) -> str:
+    """The code; of ``auto`` that of most of the text. Also as GPT-SoVITS has it ("all_ja"); what is
+    no language of these stays as it is."""
+    code = given.strip().lower().removeprefix("all_")
+    if code == "auto":
+        sizes: Counter[str] = Counter()
+        for span in language_spans(text, "en"):
+            sizes[span.lang] += span.end - span.start
+        code = max(sizes, key=sizes.__getitem__, default="")
+    return LANGUAGES.get(code, given)
 
 
 def _refuse_existing(target: Path) -> None:
