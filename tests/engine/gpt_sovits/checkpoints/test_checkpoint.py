@@ -610,6 +610,13 @@ def test_other_spellings_and_training_states_are_the_same_model(
         assert all(torch.equal(loaded[key], state[key]) for key in state)
 
 
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
+def test_paths_of_every_python_are_passed_over(tmp_path: Path, module: str) -> None:
+    body = mapping({"a": tensor(), "folder": call(f"{module} WindowsPath", text("c:/mika"))})
+    path = forge.torch_zip(tmp_path / "x", program(body), {"0": FOUR})
+    assert checkpoint.load_state(path).keys() == {"a"}
+
+
 def test_an_instance_as_the_first_protocol_writes_it(tmp_path: Path) -> None:
     path = forge.torch_zip(
         tmp_path / "x", pickle.dumps({"config": {"model": HParams(version="v2")}}, 1), {"0": FOUR}

@@ -44,6 +44,8 @@ _REBUILD_PARAMETER = "torch._utils _rebuild_parameter"
 _STORAGES = {f"torch {name}": dtype for name, dtype in DTYPES.items()}
 _INSTANCE = {"copy_reg _reconstructor", "copyreg _reconstructor"}
 """How old protocols write an instance: of a class, its base and the base's state."""
+_PATHLIB = ("pathlib", "pathlib._local")  # the latter in Python 3.13
+_PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 VALUES = {
     "_codecs encode",  # bytes
     "datetime date",
@@ -54,11 +56,7 @@ VALUES = {
     "numpy.core.multiarray scalar",
     "torch Size",
     "torch device",
-    *(
-        f"pathlib {pure}{system}Path"
-        for pure in ("", "Pure")
-        for system in ("Posix", "Windows", "")
-    ),
+    *(f"{module} {name}" for module in _PATHLIB for name in _PATHS),
 }
 """Whose calls make a value and do nothing else."""
 
