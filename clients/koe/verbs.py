@@ -82,8 +82,9 @@ class verb(Generic[P, T]):
     @overload
     def __get__(self, asker: None, owner: type) -> Callable[..., Any]: ...
     def __get__(self, asker: Any, owner: type) -> Any:
-        """For type checkers: an asker's class has the plain methods, see `Asker`."""
-        raise NotImplementedError
+        """For type checkers: an asker's class has the plain methods, see `Asker`. What is asked of
+        a class in between, as `help` does, gets the blocking one."""
+        return self.method_of(owner)
 
     def method_of(self, owner: type) -> Callable[..., Any]:
         return self._waiting if issubclass(owner, Waiting) else self._blocking

@@ -77,15 +77,15 @@ def test_the_recipe_as_it_is_typed(tmp_path: Path) -> None:
     assert len(power.recipe) == 2
     said = power.type(power.recipe[0])
     (carried,) = re.findall(r"^#\s+(/\S+\.key_secret)$", said, re.MULTILINE)
-    (line,) = re.findall(r"`(engine: .*?)`", RECIPE)
-    profile = yaml.safe_load(line)
+    (printed,) = re.findall(r"```yaml\n(engine: .*?)```", RECIPE, re.DOTALL)
+    profile = yaml.safe_load(printed)
     remote = profile["engine"]
     remote["remote"] = f"tcp://127.0.0.1:{power.port}"
     with power.serving(), rig({"voice": "near"}, {"near": LOW}) as stage:
         power.says("admitted: streaming-pc")
         profiles = stage.folder / "profiles"
         shutil.copy(carried, profiles / remote["key"])
-        (profiles / "far.yaml").write_text(yaml.safe_dump(profile | {"lang": "en"}))
+        (profiles / "far.yaml").write_text(yaml.safe_dump(profile))
         stage.wait_ready()
         wait_for(
             lambda: any(v.name == "far" and v.ready for v in stage.client.voices()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
 from unittest import mock
 
 import pytest
@@ -54,3 +55,9 @@ def test_who_changes_a_verb_keeps_the_change() -> None:
 
     assert inspect.getattr_static(Quiet, "stop") is not inspect.getattr_static(Client, "stop")
     assert Quiet.say is Client.say
+
+
+@pytest.mark.parametrize("shown", [Client, AsyncClient, Line, AsyncLine, "koe.client", "koe.aio"])
+def test_help_shows_the_verbs(shown: object) -> None:
+    told = pydoc.plain(pydoc.render_doc(shown))
+    assert "More text, cut anywhere" in told or "Speak ``text``" in told
