@@ -42,7 +42,7 @@ def _origin(text: str) -> str:
 BRIDGES: dict[str, tuple[str, str, tuple[Spec, ...]]] = {
     "bouyomi": (
         "be Bouyomi-chan for comment viewers on this machine",
-        "koe bridge bouyomi --voice 1=hana --voice 2=mei",
+        "koe bridge bouyomi --voice 1=hana --voice 2=rin",
         (
             option("--voice", dest="voices", metavar="N=V", type=_voice, action="append",
                     default=[], help="voice number N is the profile V (may be repeated);"

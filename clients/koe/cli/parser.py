@@ -48,7 +48,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[Spec, ...]]] = {
         option("--stream", action="store_true",
                 help="all of the input is one line, spoken while it still comes"),
     )),
-    "voice": ("tell or change the current voice", "koe voice mei --when now", (
+    "voice": ("tell or change the current voice", "koe voice rin --when now", (
         option("name", nargs="?", metavar="NAME", help="the new voice; none = tell the current"),
         option("--when", choices=("next", "line", "now"), default="next",
                 help="from the next line on; also for waiting lines; in mid-sentence"),

@@ -27,7 +27,7 @@ def fill(command: ArgumentParser) -> None:
         "--do",
         dest="action",
         metavar="ACTION",
-        help='what a key with this action does, once: "voice mei", mute, panic',
+        help='what a key with this action does, once: "voice rin", mute, panic',
     )
     command.add_argument("--output", metavar="O", help="for --do: one of koed's outputs")
     command.add_argument("--display", metavar="D", help="the X server; by default $DISPLAY")
