@@ -43,6 +43,8 @@ def test_it_knows_whether_it_ends_with_its_terminal(
         subprocess.run(
             ["sh", "-c", command, sys.executable, "-c", TELL, str(tmp_path / "told")],
             stdin=stdin, stdout=stdout, stderr=stderr, timeout=60, check=True,
+            # these tests themselves may run below nohup
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )  # fmt: skip
     finally:
         os.close(master)

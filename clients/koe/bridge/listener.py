@@ -27,13 +27,14 @@ FAREWELL_S = 2.0
 FAREWELL_BYTES = 65536
 
 
-async def interruption() -> None:
-    """Until somebody wants the program to end (SIGINT, SIGTERM)."""
+def interruption() -> asyncio.Event:
+    """Set when somebody wants the program to end (SIGINT, SIGTERM); ask for it before anything is
+    told, or who reads that and ends the program finds it unprepared."""
     over = asyncio.Event()
     with contextlib.suppress(NotImplementedError):  # not on Windows: there Ctrl-C raises
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, over.set)
-    await over.wait()
+    return over
 
 
 Serve = Callable[[StreamReader, StreamWriter], Awaitable[None]]

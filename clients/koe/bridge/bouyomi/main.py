@@ -26,6 +26,7 @@ def run(args: Namespace, place: dict[str, Any]) -> int:
 
 
 async def _serve(args: Namespace, place: dict[str, Any]) -> None:
+    over = interruption()
     notes = Notes("bridge bouyomi")
     manner = Manner(dict(args.voices), args.priority, args.output)
     async with AsyncClient(**place) as koed, contextlib.AsyncExitStack() as doors:
@@ -41,7 +42,7 @@ async def _serve(args: Namespace, place: dict[str, Any]) -> None:
             raise Refused("no_door", "both doors are to stay shut", "leave out one of --no-...")
         _tell(args, notes, ports)
         await tell_unknown(koed, notes, manner.voices.values(), manner.output)
-        await interruption()
+        await over.wait()
 
 
 async def _open(doors: contextlib.AsyncExitStack, door: Listener, port: int) -> int:

@@ -38,6 +38,7 @@ def run(args: Namespace, place: dict[str, Any]) -> int:
 
 
 async def _serve(args: Namespace, place: dict[str, Any]) -> int:
+    over = interruption()
     notes = Notes("bridge vts")
     bridge = Bridge(args, notes)
     async with AsyncClient(**place) as koed:
@@ -45,7 +46,7 @@ async def _serve(args: Namespace, place: dict[str, Any]) -> int:
         await tell_unknown(koed, notes, [args.voice], args.output)
         parts = [
             asyncio.create_task(part)
-            for part in (bridge.follow(koed), bridge.attend(), interruption())
+            for part in (bridge.follow(koed), bridge.attend(), over.wait())
         ]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
