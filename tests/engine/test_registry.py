@@ -1,4 +1,4 @@
-"""Engines come from entry points: koed's own, and any that a package brings."""
+"""Engines: koed's own, and any that a package brings as an entry point."""
 
 from __future__ import annotations
 
