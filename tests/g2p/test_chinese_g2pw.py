@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from koed.engine.gpt_sovits.models import Parts
+from koed.engine.gpt_sovits.parts import Parts
 from koed.engine.gpt_sovits.store.store import Store
 from koed.engine.gpt_sovits.symbols import table
 from koed.errors import EngineError

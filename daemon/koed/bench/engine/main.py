@@ -28,7 +28,8 @@ from koed.engine.gpt_sovits import threads
 from koed.engine.gpt_sovits.engine import GptSovitsEngine
 from koed.engine.gpt_sovits.model.hubert import Hubert
 from koed.engine.gpt_sovits.model.sovits import SAMPLE_RATE_HZ
-from koed.engine.gpt_sovits.models import PRECISIONS, Base, Models, Name, Parts
+from koed.engine.gpt_sovits.models import PRECISIONS, Base, Models, Name
+from koed.engine.gpt_sovits.parts import Parts
 from koed.engine.gpt_sovits.store.store import Store
 from koed.engine.gpt_sovits.text_features import TextFeatures, read
 from koed.engine.gpt_sovits.timing.words import shared

@@ -1,7 +1,6 @@
 """Base models: found by name, held in memory for all voices that speak with them.
 
-A base model is a text model and a sound model. HuBERT and the speaker network are there to prepare
-voices, BERT to read Chinese; all base models share them.
+A base model is a text model and a sound model; what all of them share is in `parts`.
 """
 
 from __future__ import annotations
@@ -10,11 +9,9 @@ import contextlib
 import gc
 import hashlib
 import logging
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -25,26 +22,19 @@ from koed.engine.gpt_sovits.decoding.continuous_batch import ContinuousBatch
 from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
 from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.decoding.vocoder_graphs import WindowGraphs
-from koed.engine.gpt_sovits.model.bert import Bert
-from koed.engine.gpt_sovits.model.hubert import Hubert
 from koed.engine.gpt_sovits.model.linear import Precision
 from koed.engine.gpt_sovits.model.sampling import Noise
 from koed.engine.gpt_sovits.model.sovits import SoundModel
-from koed.engine.gpt_sovits.model.speaker_encoder import Speaker
 from koed.engine.gpt_sovits.model.t2s import T2S, State
 from koed.engine.gpt_sovits.model_cache import ModelCache
+from koed.engine.gpt_sovits.parts import Part, Parts
 from koed.engine.gpt_sovits.store.store import File, Model, Store
 from koed.engine.gpt_sovits.streaming import Windows
 from koed.engine.gpt_sovits.symbols import Version
 from koed.engine.gpt_sovits.text_features import TextFeatures
 from koed.errors import EngineError
-from koed.g2p import chinese_g2pw
-from koed.g2p.chinese_g2pw import Polyphones
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-Part = Literal["hubert", "bert", "sv"]
 
 PRECISIONS: dict[tuple[str, str], tuple[Precision, torch.dtype]] = {
     ("cpu", "auto"): ("fp32", torch.float32),
@@ -58,11 +48,6 @@ PRECISIONS: dict[tuple[str, str], tuple[Precision, torch.dtype]] = {
     ("cuda", "bf16"): ("bf16", torch.bfloat16),
 }
 """Kind of device and setting -> of the text model and of the generator."""
-PART_NAMES: dict[Part, str] = {
-    "hubert": "chinese-hubert-base, which hears the reference",
-    "bert": "chinese-roberta-wwm-ext-large, which reads Chinese",
-    "sv": "the speaker network, which v2Pro models need",
-}
 FULL = ("allocate memory", "out of memory", "ALLOC_FAILED")
 """Of messages of a RuntimeError: a device or a library of its has no memory left."""
 LOST = ("CUDA error", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_INTERNAL_ERROR")
@@ -150,83 +135,6 @@ def rows_together(t2s: T2S, memory_bytes: int) -> int:
     """How many lines a GPU with so much memory decodes at once."""
     row_bytes = 2 * t2s.dims.layers * t2s.dims.width * ROW_POSITIONS * t2s.dtype.itemsize
     return min(MOST_ROWS, max(FEWEST_ROWS, int(ROWS_SHARE * memory_bytes / row_bytes)))
-
-
-class Parts:
-    """What base models share, each loaded when it is first asked for."""
-
-    def __init__(self, store: Store, device: torch.device) -> None:
-        self._store, self._device = store, device
-        self._loaded: dict[Part, Any] = {}
-        self._polyphones: Polyphones | None = None
-        self._polyphones_sought = False
-        self._lock = threading.Lock()
-
-    def hubert(self) -> Hubert:
-        return self._get("hubert", lambda path: Hubert.load(path, self._device))
-
-    def bert(self) -> Bert | None:
-        """None where it is not installed: Chinese is then read without its features."""
-        try:
-            return self._get("bert", lambda path: Bert.load(path, self._device))
-        except EngineError as error:
-            if error.code != "model_missing":
-                raise
-            if "bert" not in self._loaded:
-                log.warning("%s; Chinese is spoken with less expression", error)
-                self._loaded["bert"] = None
-            return None
-
-    def polyphones(self, text: str) -> Sequence[str | None]:
-        """As `koed.g2p.converted.Pinyin`; nothing where g2pW is not installed."""
-        with self._lock:
-            if not self._polyphones_sought:
-                self._polyphones_sought = True
-                self._polyphones = self._found_polyphones()
-        try:
-            return self._polyphones(text) if self._polyphones is not None else ()
-        except EngineError as error:
-            log.warning("%s; characters with several readings go by the dictionary", error)
-            self._polyphones = None
-            return ()
-
-    def _found_polyphones(self) -> Polyphones | None:
-        model = self._store.file(chinese_g2pw.MODEL)
-        if model is None:
-            log.info("no %s: characters with several readings go by the dictionary",
-                     chinese_g2pw.MODEL)  # fmt: skip
-            return None
-        try:
-            vocabulary = self._store.part("bert")
-        except EngineError:
-            vocabulary = model.parent
-        try:
-            return Polyphones.of(model.parent, vocabulary)
-        except EngineError as error:
-            log.warning("%s; characters with several readings go by the dictionary", error)
-            return None
-
-    def speaker(self) -> Speaker:
-        return self._get("sv", lambda path: Speaker(checkpoint.load_state(path), self._device))
-
-    def release(self) -> None:
-        """Forget what only preparing needs."""
-        with self._lock:
-            self._loaded.pop("hubert", None)
-            self._loaded.pop("sv", None)
-
-    def _get(self, part: Part, load: Callable[[Path], T]) -> T:
-        with self._lock:
-            if part not in self._loaded:
-                self._loaded[part] = load(self._path(part))
-            return cast(T, self._loaded[part])
-
-    def _path(self, part: Part) -> Path:
-        try:
-            return self._store.part(part)
-        except EngineError as error:
-            what = f"the models folder lacks {PART_NAMES[part]}"
-            raise EngineError(error.code, what, error.hint) from error
 
 
 class Models:
