@@ -146,6 +146,9 @@ class Chunk:
     mouths: tuple[Mouth, ...] = ()
     mended: tuple[str, ...] = ()
     """Codes of what went wrong since the chunk before and was made anew: no chunk has any of it."""
+    loading: bool = False
+    """An empty chunk that says that what the job needs is being loaded beside: the lane is asked
+    again in a moment, others go on, and the limit is that of a start, not that of a chunk."""
 
 
 class Stream(Protocol):
@@ -171,6 +174,9 @@ class EngineSpec:
     neural: bool = False
     """It holds whole networks: the limits ``engine.neural_memory_mb`` and ``neural_start_s`` of
     koed.yaml are its own."""
+    prepares_beside: bool = False
+    """`Engine.prepare` and `Engine.load` may run in a second thread while streams are made, so that
+    nobody falls silent when a voice comes; else they have their turn between chunks."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """What its libraries must find when they are loaded, unless the user has set it."""
     install: str = ""

@@ -67,7 +67,7 @@ class Watchdog:
         engine = self._lineup.voices.engines.get(part.voice.engine)
         if engine is None or not part.generating:
             return False
-        busy = engine.doing in ("warming", "preparing")
+        busy = engine.doing in ("warming", "preparing", "loading")
         return engine.state != "up" or busy or part.serial in engine.jobs
 
     def _bite(self, channel: Channel, lane: Lane) -> None:

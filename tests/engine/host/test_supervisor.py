@@ -395,6 +395,11 @@ def remote(**more: object) -> WorkerState:
             1.0,
             "no progress for 60 s in preparing",
         ),
+        (
+            remote(greeted=True, ready=READY, beat=Beat(1.0, "loading", 3, 9, 60001.0, (3,))),
+            1.0,
+            "no progress for 60 s in loading what job 3 needs",
+        ),
     ],
 )
 def test_the_verdict_names_the_trouble(worker: WorkerState, now: float, words: str) -> None:
@@ -405,7 +410,11 @@ def test_the_verdict_names_the_trouble(worker: WorkerState, now: float, words: s
 
 @pytest.mark.parametrize(
     "beat",
-    [Beat(1.0, "speaking", 3, 9, 4900.0, (3,)), Beat(1.0, "preparing", 0, 9, 30000.0, ())],
+    [
+        Beat(1.0, "speaking", 3, 9, 4900.0, (3,)),
+        Beat(1.0, "preparing", 0, 9, 30000.0, ()),
+        Beat(1.0, "loading", 3, 9, 30000.0, (3,)),
+    ],
 )
 def test_the_verdict_lets_a_worker_work(beat: Beat) -> None:
     assert verdict(remote(greeted=True, ready=READY, beat=beat, heard=99.0), 100.0, CONFIG) is None

@@ -51,7 +51,8 @@ class Take:
 
 
 class Scripted:
-    """An engine whose every text is a number of chunks, or a way to fail."""
+    """An engine whose every text is a number of chunks, after as many of ``loads``, or a way to
+    fail."""
 
     name = "scripted"
     capabilities = Capabilities(languages=("*",), restyle=True)
@@ -90,6 +91,8 @@ class Scripted:
 
     def _speak(self, job: Job) -> Generator[Chunk]:
         try:
+            for _ in range(job.text.count("loads")):
+                yield Chunk(np.zeros(0, np.float32), RATE_HZ, loading=True)
             for _ in range(int(job.text.split()[0])):
                 yield Chunk(np.zeros(round(CHUNK_S * RATE_HZ), np.float32), RATE_HZ)
             if "bug" in job.text:
@@ -100,18 +103,35 @@ class Scripted:
             self.closed.append(job.serial)
 
 
-class Bench:
-    """Scheduler and synthesis without a thread: `step` does what the main thread would do next."""
+class Later:
+    """A thread beside that works when it is told to."""
 
-    def __init__(self, cache: Any = None) -> None:
+    def __init__(self) -> None:
+        self._work: list[Callable[[], object]] = []
+
+    def submit(self, work: Callable[..., object], *args: object) -> None:
+        assert not self._work, "one at a time"
+        self._work.append(lambda: work(*args))
+
+    def run(self) -> None:
+        while self._work:
+            self._work.pop()()
+
+
+class Bench:
+    """Scheduler and synthesis without a thread: `step` does what the main thread would do next.
+    ``later``: a thread beside for the voices."""
+
+    def __init__(self, cache: Any = None, later: Any = None) -> None:
         self.clock = Clock()
         self.scheduler = Scheduler(self.clock)
         self.engine = Scripted()
         self.posted: list[wire.Message] = []
         engine: Any = self.engine
-        self.synthesis = Synthesis(engine, self.scheduler, self, Pulse(), cache)  # type: ignore[arg-type]
+        carrier: Any = self
+        self.synthesis = Synthesis(engine, self.scheduler, carrier, Pulse(), cache, later)
         self.scheduler.reset(1)
-        self.scheduler.add_voice(Voice("hana", "k", "en", -20.0, {}))
+        self.scheduler.prepared(Voice("hana", "k", "en", -20.0, {}))
 
     def post(self, session: int, message: wire.Message, pcm: bytes | None = None) -> None:
         self.posted.append(message)

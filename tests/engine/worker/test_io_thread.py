@@ -15,7 +15,7 @@ import zmq
 from koed.engine import wire
 from koed.engine.base import Job
 from koed.engine.worker import io_thread
-from koed.engine.worker.io_thread import OWNER_S, IoThread, Pulse
+from koed.engine.worker.io_thread import AT_WORK_S, OWNER_S, IoThread, Pulse
 from koed.engine.worker.scheduler import Scheduler
 
 STOOD_STILL_S = 30.0
@@ -112,6 +112,26 @@ def test_only_the_time_of_its_own_step_is_excused(monkeypatch: pytest.MonkeyPatc
     pulse.begin("speaking", 8)
     assert pulse.read(now + 24.0) == ("speaking", 8, 24.0)
     assert pulse.read(now - 1.0) == ("speaking", 8, 0.0), "asked a moment before it began"
+
+
+def test_it_tells_what_goes_on_beside_unless_the_synthesis_thread_is_stuck(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(io_thread, "time", SimpleNamespace(monotonic=lambda: now))
+    pulse = Pulse()
+    pulse.end()
+    pulse.preparing(True)
+    pulse.excuse(now + 5.0, 5.0)
+    assert pulse.read(now + 8.0) == ("preparing", 0, 3.0)
+    assert pulse.read(now + 8.0, (7, now + 6.0)) == ("loading", 7, 2.0), "there a line waits"
+    now = 108.0
+    pulse.begin("speaking", 8)
+    assert pulse.read(now + AT_WORK_S / 2, (7, 106.0))[:2] == ("loading", 7)
+    assert pulse.read(now + 2 * AT_WORK_S, (7, 106.0)) == ("speaking", 8, 2 * AT_WORK_S)
+    pulse.preparing(False)
+    pulse.end()
+    assert pulse.read(now + 9.0) == ("idle", 0, 0.0)
 
 
 def test_nobody_takes_a_worker_over_because_it_stood_still(stage: Stage, clock: Clock) -> None:

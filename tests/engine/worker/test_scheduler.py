@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from typing import Any
 
@@ -11,9 +12,11 @@ from koed.engine import wire
 from koed.engine.base import Job
 from koed.engine.worker.scheduler import (
     KEPT_STREAMS,
+    LOADING_S,
+    PATIENCE_S,
     Step,
 )
-from tests.engine.worker.benching import Bench
+from tests.engine.worker.benching import SPEC, Bench, Later
 
 
 @pytest.fixture
@@ -262,13 +265,82 @@ def test_it_tells_which_jobs_are_not_finished_the_next_ones_first(bench: Bench) 
     assert bench.scheduler.jobs()[:2] == (100, 9)
 
 
+def test_a_lane_that_loads_is_asked_again_and_holds_up_nobody(bench: Bench) -> None:
+    for lane in (1, 2):
+        bench.scheduler.grant(lane, 10.0)
+    bench.speak(2, "1 loads loads", lane=2)
+    bench.speak(1, "3", lane=1)
+    bench.run_dry()
+    assert bench.done() == [1]
+    assert bench.scheduler.loading() == (2, bench.clock.now)
+    began = bench.clock.now
+    bench.clock.now += LOADING_S
+    bench.run_dry()
+    assert (bench.done(), bench.scheduler.loading()) == ([1], (2, began))
+    bench.clock.now += LOADING_S
+    bench.run_dry()
+    assert (bench.done(), bench.scheduler.loading()) == ([1, 2], None)
+
+
+def test_a_line_that_comes_after_one_that_loaded_in_vain_does_not_wait(bench: Bench) -> None:
+    bench.scheduler.grant(1, 10.0)
+    bench.speak(1, "1 loads")
+    bench.run_dry()
+    bench.speak(2, "1")
+    bench.scheduler.keep([2])
+    bench.run_dry()
+    assert (bench.done(), bench.scheduler.loading()) == ([2], None)
+
+
+def test_a_voice_that_is_prepared_beside_holds_up_only_who_needs_it() -> None:
+    later = Later()
+    bench = Bench(later=later)
+    for lane in (1, 2, 3):
+        bench.scheduler.grant(lane, 10.0)
+    bench.scheduler.prepare("slow", SPEC)
+    bench.scheduler.prepare("next", SPEC)
+    bench.step()
+    bench.scheduler.submit(Job(1, 1, "k", "2", "en"))
+    bench.scheduler.submit(Job(2, 2, "slow", "1", "en"))
+    bench.scheduler.submit(Job(3, 3, "next", "1", "en"))
+    bench.run_dry()
+    bench.clock.now += 2 * PATIENCE_S
+    bench.run_dry()
+    assert bench.done() == [1]
+    later.run()
+    bench.run_dry()
+    assert bench.done() == [1, 2]
+    later.run()
+    bench.run_dry()
+    assert bench.done() == [1, 2, 3]
+
+
+def test_who_needs_a_voice_that_failed_beside_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    later = Later()
+    bench = Bench(later=later)
+    bench.scheduler.grant(1, 10.0)
+    bench.scheduler.prepare("bad", dataclasses.replace(SPEC, settings={"bad": True}))
+    bench.step()
+    bench.scheduler.submit(Job(1, 1, "bad", "1", "en"))
+    bench.run_dry()
+    assert bench.failed() == {}
+    later.run()
+    bench.run_dry()
+    assert bench.failed() == {1: "voice_unknown"}
+
+
 class Model:
     """What a random order of words to the lanes must come to: by job, how many chunks were sent
     when it was left out, or that all of them are."""
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
-        self.bench = Bench()
+        self.later = Later()
+        self.bench = Bench(later=self.later)
+        for voice in ("a", "b"):
+            self.bench.scheduler.prepare(voice, SPEC)
         self.asked: dict[int, Job] = {}
         self.ended: dict[int, int] = {}
         self.continued: set[int] = set()
@@ -288,7 +360,8 @@ class Model:
             source = before[-1].serial
             self.continued.add(source)
             more |= {"restyle_of": source, "start_s": 0.1 if self.sent(source) else 0.0}
-        job = Job(serial, lane, "k", str(self.dice.randint(1, 4)), "en", **more)
+        text = f"{self.dice.randint(1, 4)}{self.dice.choice(['', '', ' loads', ' loads loads'])}"
+        job = Job(serial, lane, self.dice.choice(["k", "k", "a", "b"]), text, "en", **more)
         self.asked[serial] = job
         self.bench.scheduler.submit(job)
 
@@ -314,8 +387,16 @@ class Model:
         self.granted_s += self.dice.random()
         self.bench.scheduler.grant(self.dice.randint(1, 3), self.granted_s)
 
+    def wait(self) -> None:
+        """What is beside gets on."""
+        self.bench.clock.now += LOADING_S
+        if self.dice.random() < 0.5:
+            self.later.run()
+
     def turn(self) -> None:
-        word = self.dice.choices(["speak", "keep", "work", "torn", "grant"], [4, 1, 8, 1, 2])[0]
+        word = self.dice.choices(
+            ["speak", "keep", "work", "torn", "grant", "wait"], [4, 1, 8, 1, 2, 2]
+        )[0]
         match word:
             case "speak":
                 self.speak()
@@ -323,13 +404,18 @@ class Model:
                 self.keep()
             case "grant":
                 self.grant()
+            case "wait":
+                self.wait()
             case _:
                 self.work(torn=word == "torn")
 
     def settle(self) -> None:
         for lane in (1, 2, 3):
             self.bench.scheduler.grant(lane, 1e6)
-        self.bench.run_dry()
+        for _ in range(3 * len(self.asked) + 6):
+            self.bench.run_dry()
+            self.later.run()
+            self.bench.clock.now += LOADING_S
 
 
 @pytest.mark.parametrize("seed", range(100))
@@ -344,7 +430,7 @@ def test_in_any_order_the_named_come_whole_and_nothing_else_comes(seed: int) -> 
         if serial in model.ended:
             assert model.sent(serial) == model.ended[serial], "since it was left out"
         else:
-            assert (model.sent(serial), bench.done().count(serial)) == (int(job.text), 1)
+            assert (model.sent(serial), bench.done().count(serial)) == (int(job.text.split()[0]), 1)
     for lane in (1, 2, 3):
         done = [s for s in bench.done() if model.asked[s].lane == lane]
         assert done == [s for s in model.asked if s in done], "in the order of asking"

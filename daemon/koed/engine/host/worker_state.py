@@ -131,4 +131,5 @@ def _stalled(beat: Beat, config: EngineConfig) -> Failure | None:
     if beat.quiet_ms <= limit_s * 1000:
         return None
     what = f"job {beat.serial}" if beat.serial else beat.state
+    what = f"loading what {what} needs" if beat.state == "loading" else what
     return Failure("worker_stalled", f"no progress for {limit_s:g} s in {what}")

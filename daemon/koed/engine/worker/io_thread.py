@@ -34,13 +34,20 @@ LOG_LINES_PER_BEAT = 20
 """A worker that logs in a loop must not drown the stage."""
 
 
+AT_WORK_S = 1.0
+"""The synthesis thread is well if it has finished something within so long."""
+
+
 class Pulse:
-    """What the synthesis thread does, for the heartbeat. Written by it, read by the I/O thread."""
+    """What the worker does, for the heartbeat. Written by the synthesis thread and by what it has
+    done beside, read by the I/O thread."""
 
     def __init__(self) -> None:
         self.progress = 0
         self._doing: tuple[str, int, float] = ("warming", 0, time.monotonic())
-        self._stood_still: tuple[float, float] = (0.0, 0.0)
+        self._preparing_since: float | None = None
+        """In a thread beside."""
+        self._stood_still: deque[tuple[float, float]] = deque(maxlen=16)
         """Until when, and for how long; written by the I/O thread."""
 
     def begin(self, state: str, serial: int = 0) -> None:
@@ -50,19 +57,30 @@ class Pulse:
         self.progress += 1
         self._doing = ("idle", 0, 0.0)
 
+    def preparing(self, begins: bool) -> None:
+        """A voice, in a thread beside or in this one."""
+        self._preparing_since = time.monotonic() if begins else None
+
     def excuse(self, now: float, seconds: float) -> None:
         """The process stood still until ``now``: nothing could be done in these seconds."""
-        since, (before, others_s) = self._doing[2], self._stood_still
-        self._stood_still = (now, seconds + (others_s if before > since else 0.0))
+        self._stood_still.append((now, seconds))
 
-    def read(self, now: float) -> tuple[str, int, float]:
-        """State, serial and seconds since the step began in which something could be done."""
+    def read(self, now: float, loading: tuple[int, float] | None = None) -> tuple[str, int, float]:
+        """State, serial and seconds since it began in which something could be done: of what is
+        beside, if the synthesis thread is well. ``loading``: serial of a job that waits for it,
+        and since when."""
         state, serial, since = self._doing
-        if state == "idle":
-            return state, serial, 0.0
-        until, still_s = self._stood_still
-        quiet_s = now - since - (still_s if until > since else 0.0)
-        return state, serial, max(0.0, quiet_s)
+        quiet_s = 0.0 if state == "idle" else self._quiet_s(since, now)
+        preparing_since = self._preparing_since
+        if quiet_s < AT_WORK_S and loading is not None:
+            state, serial, quiet_s = "loading", loading[0], self._quiet_s(loading[1], now)
+        elif quiet_s < AT_WORK_S and preparing_since is not None:
+            state, serial, quiet_s = "preparing", 0, self._quiet_s(preparing_since, now)
+        return state, serial, quiet_s
+
+    def _quiet_s(self, since: float, now: float) -> float:
+        excused_s = sum(still_s for until, still_s in self._stood_still.copy() if until > since)
+        return max(0.0, now - since - excused_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +262,7 @@ class IoThread:
             self._scheduler.close()
 
     def _beat(self, now: float) -> None:
-        state, serial, quiet_s = self._pulse.read(now)
+        state, serial, quiet_s = self._pulse.read(now, self._scheduler.loading())
         self._log_lines = 0
         progress, jobs = self._pulse.progress, self._scheduler.jobs()
         beat = wire.Beat(rss_mb(), state, serial, progress, quiet_s * 1000, jobs)

@@ -2,7 +2,8 @@
 
 ``python -m koed.engine.worker.main`` is started by `koed.engine.host` as a child; ``koed worker``
 runs the same code for a stage on another machine. Two threads: the `io_thread` and, in the main
-thread, synthesis. An engine that raises costs one job, never the worker.
+thread, synthesis; a third for an engine that prepares voices beside (`EngineSpec`). An engine that
+raises costs one job, never the worker.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -67,12 +69,15 @@ class Synthesis:
         io_thread: IoThread,
         pulse: Pulse,
         cache: VoiceCache | None,
+        beside: ThreadPoolExecutor | None = None,
     ) -> None:
+        """``beside``: where voices are prepared, if not between chunks."""
         self._engine = engine
         self._scheduler = scheduler
         self._io_thread = io_thread
         self._pulse = pulse
         self._cache = cache
+        self._beside = beside
         self._heap = Heap()
 
     def run(self) -> None:
@@ -87,7 +92,6 @@ class Synthesis:
                     self._pulse.begin("speaking", task.spoken.job.serial)
                     self._speak(task)
                 case Preparation():
-                    self._pulse.begin("preparing")
                     self._prepare(task)
                 case CloseStreams(streams):
                     self._close(streams)
@@ -103,6 +107,10 @@ class Synthesis:
         try:
             stream = spoken.stream or self._open(step)
             chunk = next(stream, None)
+            if chunk is not None and chunk.loading:
+                self._scheduler.wait_for_loading(step)
+                return
+            spoken.loading_since = None
             if chunk is not None:
                 self._deliver(step, chunk)
                 return
@@ -168,6 +176,22 @@ class Synthesis:
     # --- preparing ---------------------------------------------------------------------------
 
     def _prepare(self, wanted: Preparation) -> None:
+        if self._beside is not None:
+            self._beside.submit(self._prepare_now, wanted)
+        else:
+            self._prepare_now(wanted)
+
+    def _prepare_now(self, wanted: Preparation) -> None:
+        self._pulse.preparing(True)
+        voice: Voice | None = None
+        try:
+            voice = self._prepared(wanted)
+        finally:
+            self._pulse.preparing(False)
+            self._scheduler.prepared(voice)
+
+    def _prepared(self, wanted: Preparation) -> Voice | None:
+        """Tells how it went; None = no voice came of it."""
         began = time.monotonic()
         spec = wanted.spec
         try:
@@ -176,12 +200,12 @@ class Synthesis:
             _end_if_lost(error)
             code, message, hint = _told(error)
             self._io_thread.post(-1, wire.PrepareFailed(wanted.key, spec.name, code, message, hint))
-            return
-        self._scheduler.add_voice(voice)
+            return None
         took_s = time.monotonic() - began
         lufs = wire.Lufs(float(voice.loudness_lufs))
         told = wire.Prepared(wanted.key, spec.name, lufs, cached, took_s)
         self._io_thread.post(-1, told)
+        return voice
 
     def _voice(self, wanted: Preparation) -> tuple[Voice, bool]:
         """The voice, loaded, and whether it was there already (in memory or on disk)."""
@@ -291,9 +315,14 @@ def _synthesise(options: Options, scheduler: Scheduler, io_thread: IoThread, pul
     pulse.end()
     io_thread.warm(Warm(engine.name, engine.capabilities, engine.version))
     log.info("engine %s is warm (process %d)", engine.name, os.getpid())
+    beside = None
+    if registry.find(options.engine).prepares_beside:
+        beside = ThreadPoolExecutor(1, thread_name_prefix="preparing")
     try:
-        Synthesis(engine, scheduler, io_thread, pulse, cache).run()
+        Synthesis(engine, scheduler, io_thread, pulse, cache, beside).run()
     finally:
+        if beside is not None:
+            beside.shutdown(cancel_futures=True)
         engine.close()
     return 0
 

@@ -10,7 +10,8 @@ begins is always first, and lanes that are all hungry take turns.
 
 A voice is prepared when no lane has work, because it may take seconds. Two exceptions: the next
 job of the chosen lane needs it; or it has waited for `PATIENCE_S` in a stream that never pauses,
-then it goes when every lane is filled as far ahead as it may be.
+then it goes when every lane is filled as far ahead as it may be. While one is prepared, lanes whose
+next job needs it, or another that is to come, wait; all others go on.
 
 When no lane has had work for `REST_S`, there is a moment to tidy up: `Idle`, once.
 """
@@ -31,6 +32,8 @@ KEPT_STREAMS = 16
 oldest go, unless a restyle that is to come claims them."""
 URGENCY: dict[Owner, int] = {"air": 2, "client": 1, "phrase": 0}
 PATIENCE_S = 10.0
+LOADING_S = 0.05
+"""Until a lane whose job waits for what is being loaded is asked again."""
 REST_S = 1.0
 """Long enough that it is not the breath between two lines of a conversation."""
 
@@ -52,6 +55,8 @@ class Spoken:
     here."""
     seq: int = 0
     sent_s: float = 0.0
+    loading_since: float | None = None
+    """What it needs is still being loaded; monotonic."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +71,8 @@ class WorkerLane:
     """Begun jobs by serial whose streams a later job may continue."""
     sent_s: float = 0.0
     granted_s: float = 0.0
+    wakes_at: float = 0.0
+    """No step before; monotonic."""
 
     @property
     def busy(self) -> bool:
@@ -136,6 +143,8 @@ class Scheduler:
         self._changed = threading.Condition()
         self._lanes: dict[int, WorkerLane] = {}
         self._preparations: OrderedDict[str, Preparation] = OrderedDict()
+        self._preparing = ""
+        """Key of the voice that is being prepared."""
         self._voices: dict[str, Voice] = {}
         self._to_close: list[Stream] = []
         self._session = 0
@@ -182,6 +191,13 @@ class Scheduler:
                 for place, job in enumerate(lane.jobs)
             ]
         return tuple(serial for _, _, serial in sorted(waiting)[:BEAT_JOBS])
+
+    def loading(self) -> tuple[int, float] | None:
+        """The job that waits longest for what is being loaded, and since when."""
+        with self._changed:
+            begun = [lane.current for lane in self._lanes.values() if lane.current is not None]
+            waits = [(at, b.job.serial) for b in begun if (at := b.loading_since) is not None]
+        return min(waits)[::-1] if waits else None
 
     def grant(self, number: int, granted_s: float) -> None:
         with self._changed:
@@ -235,9 +251,20 @@ class Scheduler:
         with self._changed:
             return self._voices.get(key)
 
-    def add_voice(self, voice: Voice) -> None:
+    def prepared(self, voice: Voice | None) -> None:
+        """What `take` gave to prepare is a voice now, or failed. From any thread."""
         with self._changed:
-            self._voices[voice.key] = voice
+            self._preparing = ""
+            if voice is not None:
+                self._voices[voice.key] = voice
+            self._changed.notify()
+
+    def wait_for_loading(self, step: Step) -> None:
+        """No step of this lane for a moment."""
+        with self._changed:
+            step.lane.wakes_at = self._clock() + LOADING_S
+            if step.spoken.loading_since is None:
+                step.spoken.loading_since = self._clock()
 
     def adopt(self, lane: WorkerLane, serial: int) -> Spoken | None:
         """The begun job that a restyle continues, if its stream is kept; nobody closes that from
@@ -297,33 +324,48 @@ class Scheduler:
     def _wakes_in_s(self) -> float | None:
         """Seconds until there may be something to do without a word from anybody."""
         if self._busy:
-            return self._impatient_in_s()
+            asleep = [lane.wakes_at - self._clock() for lane in self._lanes.values() if lane.busy]
+            waits = [wait for wait in asleep if wait > 0]
+            impatient_s = self._impatient_in_s()
+            return min(waits if impatient_s is None else [*waits, impatient_s], default=None)
         return None if self._rest_at is None else max(0.0, self._rest_at - self._clock())
 
     def _lane(self, number: int) -> WorkerLane:
         return self._lanes.setdefault(number, WorkerLane(number))
 
     def _choose(self) -> Step | Preparation | None:
-        fed = [lane for lane in self._lanes.values() if lane.busy and lane.credit_s > 0]
+        fed = [lane for lane in self._lanes.values() if lane.busy and self._can_go_on(lane)]
         if not fed:
             return self._next_preparation()
         lane = max(fed, key=lambda lane: lane.urgency)
         if lane.current is None:
             needed = self._preparations.pop(lane.queue[0].voice, None)
             if needed is not None:
+                self._preparing = needed.key
                 return needed
             lane.current = Spoken(lane.queue.popleft(), self._session)
             self._keep(lane, lane.current)
         return Step(lane, lane.current)
 
+    def _can_go_on(self, lane: WorkerLane) -> bool:
+        """Neither without credit nor waiting for a voice or for what is being loaded."""
+        if lane.credit_s <= 0 or lane.wakes_at > self._clock():
+            return False
+        if lane.current is not None or not self._preparing:
+            return True
+        voice = lane.queue[0].voice
+        return voice != self._preparing and voice not in self._preparations
+
     def _next_preparation(self) -> Preparation | None:
-        if not self._preparations or self._impatient_in_s() not in (None, 0.0):
+        if not self._preparations or self._preparing or self._impatient_in_s() not in (None, 0.0):
             return None
-        return self._preparations.popitem(last=False)[1]
+        key, wanted = self._preparations.popitem(last=False)
+        self._preparing = key
+        return wanted
 
     def _impatient_in_s(self) -> float | None:
         """Seconds until a voice is prepared although lanes have work; None = none have."""
-        if not self._preparations or not self._busy:
+        if not self._preparations or self._preparing or not self._busy:
             return None
         oldest = next(iter(self._preparations.values()))
         return max(0.0, oldest.since + PATIENCE_S - self._clock())
@@ -341,6 +383,7 @@ class Scheduler:
         if lane.current is not None:
             lane.current.dead = True
             lane.current = None
+            lane.wakes_at = 0.0
 
     def _keep(self, lane: WorkerLane, spoken: Spoken) -> None:
         lane.kept[spoken.job.serial] = spoken
