@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import re
+import threading
 from dataclasses import dataclass
 
 from koed.errors import EngineError
@@ -20,6 +21,8 @@ _MODULES = {
     "ko": "korean",
     "yue": "cantonese",
 }
+_TURNS = {lang: threading.Lock() for lang in _MODULES}
+"""The libraries of a language serve one thread at a time, and are loaded once."""
 _SHORTEST = 6  # phones; below, models stumble or repeat the reference
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff\ufeff]")
@@ -128,7 +131,8 @@ def _converted(part: Part, table: SymbolTable, quirks: bool, readings: Pinyin | 
     if part.lang == "zh":
         plain = table.plain_mandarin
         asked = {"erhua": not plain, "readings": None if plain else readings}
-    result: Converted = module.convert(part.text, quirks, **asked)
+    with _TURNS[part.lang]:
+        result: Converted = module.convert(part.text, quirks, **asked)
     return result
 
 

@@ -20,7 +20,8 @@ from koed.engine.base import Chunk, Job, ProfileSpec, Voice, Word
 from koed.engine.gpt_sovits.decoding.continuous_batch import ContinuousBatch
 from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
 from koed.engine.gpt_sovits.decoding.decode import Prompt
-from koed.engine.gpt_sovits.engine import GptSovitsEngine, _Guarded
+from koed.engine.gpt_sovits.engine import GptSovitsEngine
+from koed.engine.gpt_sovits.line import Line
 from koed.engine.gpt_sovits.model.sampling import seeded
 from koed.engine.gpt_sovits.model_cache import ModelCache
 from koed.engine.gpt_sovits.models import (
@@ -131,7 +132,7 @@ def test_several_voices_share_one_base_model(engine: GptSovitsEngine, voice: Voi
 def test_restyle_goes_on_with_the_same_codes(engine: GptSovitsEngine, voice: Voice) -> None:
     other = engine.prepare(spec("w", OTHER))
     stream = engine.stream(voice, job(voice))
-    assert isinstance(stream, _Guarded)
+    assert isinstance(stream, Line)
     while not len(next(stream).pcm):
         pass
     rest = engine.restyle(stream, other, job(other, restyle_of=1, start_s=0.15))
@@ -151,11 +152,12 @@ def test_a_voice_of_another_sound_model_cannot_go_on(engine: GptSovitsEngine, vo
 
 def test_a_closed_stream_gives_its_cache_back(engine: GptSovitsEngine, voice: Voice) -> None:
     stream = engine.stream(voice, job(voice))
-    assert isinstance(stream, _Guarded)
+    assert isinstance(stream, Line)
     next(stream)
-    idle = len(stream.base._idle)
+    assert stream.opened is not None
+    idle = stream.opened.base._idle.copy()
     stream.close()
-    assert len(stream.base._idle) == idle + 1
+    assert len(stream.opened.base._idle) == len(idle) + 1
 
 
 def test_guards_refuse_babble_and_count_it(engine: GptSovitsEngine) -> None:
@@ -286,12 +288,12 @@ def test_the_longest_unused_leaves_first_and_what_is_pinned_stays() -> None:
 
     held = ModelCache(load, lambda value: 10, 30)
     for key in "abc":
-        held.get(key)
+        held.get(key).result()
     held.get("a")
     held.pin("b")
-    held.get("d")
+    held.get("d").result()
     assert held.resident == ("b", "a", "d")
-    held.get("c")
+    held.get("c").result()
     assert held.resident == ("b", "d", "c")
     assert loaded == list("abcdc")
     held.close()
@@ -306,12 +308,12 @@ def test_loading_runs_beside_and_is_done_once() -> None:
         return key
 
     held = ModelCache(load, len, 100)
-    held.want("a")
-    held.want("a")
+    held.get("a")
+    held.get("a")
     assert began.wait(40)
     assert held.resident == ()
     go.set()
-    assert held.get("a") == "a"
+    assert held.get("a").result() == "a"
     held.close()
 
 
@@ -325,8 +327,8 @@ def test_a_failed_load_reaches_who_asked_and_is_tried_again() -> None:
 
     held = ModelCache(load, len, 100)
     with pytest.raises(EngineError):
-        held.get("a")
-    assert held.get("a") == "a"
+        held.get("a").result()
+    assert held.get("a").result() == "a"
     held.close()
 
 

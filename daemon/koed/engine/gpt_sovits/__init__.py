@@ -5,6 +5,7 @@ from koed.engine.base import EngineSpec
 ENGINE = EngineSpec(
     "koed.engine.gpt_sovits.engine:GptSovitsEngine",
     neural=True,
+    prepares_beside=True,
     # torch's threads would wait for each other busily, and take the processor from the one that
     # they wait for: with other work on the machine that made them three to ten times slower.
     environment={"OMP_WAIT_POLICY": "PASSIVE"},

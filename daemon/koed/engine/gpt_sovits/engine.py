@@ -6,11 +6,12 @@ text ─▶ reading ─▶ T2S codes ─▶ guards ─▶ stream.Speech ─▶ c
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import os
+import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Executor, wait
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,22 @@ import torch
 from torch import Tensor
 
 from koed.engine import settings
-from koed.engine.base import Capabilities, Chunk, Job, ProfileSpec, Stream, Voice
+from koed.engine.base import Capabilities, Job, ProfileSpec, Stream, Voice
 from koed.engine.gpt_sovits import guards, threads
 from koed.engine.gpt_sovits.decoding.decode import MOST_CODES, Prompt
+from koed.engine.gpt_sovits.line import Line, Opened, arrival
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
 from koed.engine.gpt_sovits.models import Base, Models, Name, translated
 from koed.engine.gpt_sovits.store.store import Store, default_folder
 from koed.engine.gpt_sovits.streaming import Codes, Pace, Speech, StreamPlan
 from koed.engine.gpt_sovits.symbols import symbols
-from koed.engine.gpt_sovits.text_features import BERT_WIDTH, TextFeatures, setting
+from koed.engine.gpt_sovits.text_features import (
+    BERT_WIDTH,
+    TextFeatures,
+    languages,
+    languages_of,
+    setting,
+)
 from koed.engine.gpt_sovits.timing import durations
 from koed.engine.gpt_sovits.timing.schedule import score
 from koed.engine.gpt_sovits.voice import Prepared, compile_voice, unpack
@@ -89,6 +97,9 @@ class GptSovitsEngine:
         self.refused: Counter[str] = Counter()
         """Verdicts of the guards, counted."""
         self._prepared: OrderedDict[str, Prepared] = OrderedDict()
+        self._lock = threading.Lock()
+        """Of ``_prepared``."""
+        self._preparing = threading.Lock()
 
     def warm_up(self) -> None:
         """Begins to load the only model, if there is only one. Raises ``unknown_model``."""
@@ -96,70 +107,96 @@ class GptSovitsEngine:
         if not models:
             self.models.find("")
         if len(models) == 1:
-            self.models.want(Name("", "auto"))
+            self.models.coming(Name("", "auto"))
 
     def prepare(self, profile: ProfileSpec) -> Voice:
         values = settings.read(SCHEMA, profile.settings, self.name)
-        with translated(self.models):
+        with translated(self.models), self._preparing:
             base = self._base(values)
             with threads.all_of(self.threads):
                 return compile_voice(profile, values, base, self.name)
 
     def load(self, voice: Voice) -> None:
-        """Raises `EngineError` ``stale_voice`` where it must be prepared anew, ``bad_setting``
-        where it was prepared with what is not there any more."""
+        """And all that it needs to speak its own languages. Raises `EngineError` ``stale_voice``
+        where it must be prepared anew, ``bad_setting`` where it was prepared with what is not there
+        any more, or why its language cannot be read."""
         with translated(self.models):
             prepared = unpack(voice, self.models.digest, self.models.device)
             settings.read(SCHEMA, prepared.settings, self.name)
             base = self._base(prepared.settings)
+            _learn(base, voice.lang)
         if prepared.settings["residency"] == "pinned":
             self.models.cache.pin(base.name)
         self._keep(voice.key, prepared)
 
     def stream(self, voice: Voice, job: Job) -> Stream:
-        self.models.parts.release()  # voices are prepared before they speak
+        if self._preparing.acquire(blocking=False):
+            self.models.parts.release()  # voices are prepared before they speak
+            self._preparing.release()
+        line = Line(self.models, self._open(voice, job))
+        line.begin()
+        return line
+
+    def _open(self, voice: Voice, job: Job) -> Generator[None, None, Opened]:
+        """Yields as long as something that the line needs is being loaded."""
+        prepared = self._get(voice)
+        base = yield from arrival(self.models.coming(self._name(prepared.settings)))
+        lang = job.lang or voice.lang
+        for language in languages(job.text, lang):
+            with contextlib.suppress(EngineError):  # which reading the text raises as well
+                yield from arrival(base.language(language))
         refused: list[guards.Verdict] = []
-        with translated(self.models):
-            prepared = self._get(voice)
-            base = self._base(prepared.settings)
-            reading = base.read(job.text, job.lang or voice.lang)
-            script = _script(reading, prepared, job, _pace(prepared, base, voice))
-            codes = self._codes(base, prepared, reading, job, refused)
+        reading = base.read(job.text, lang)
+        script = _script(reading, prepared, job, _pace(prepared, base, voice))
+        codes = self._codes(base, prepared, reading, job, refused)
         speech = Speech(base.sound, base.windows, prepared.style, script, codes, self._beside)
-        return _Guarded(speech, base, self.models, refused)
+        return Opened(speech, base, refused)
 
     def restyle(self, stream: Stream, voice: Voice, job: Job) -> Stream:
         """The codes go on as they are, in the style of ``voice`` from the next chunk on.
 
         Raises `EngineError` ``restyle_lost`` if the voices do not share a sound model.
         """
+        if isinstance(stream, Line) and stream.opened is None:  # nothing was heard of it
+            stream.close()
+            return self.stream(voice, job)
         with translated(self.models):
             prepared = self._get(voice)
-            base = self._base(prepared.settings)
-        if not isinstance(stream, _Guarded) or stream.base is not base:
+            name = self.models.named(self._name(prepared.settings))
+        if not isinstance(stream, Line) or stream.opened is None or stream.opened.base.name != name:
             raise EngineError("restyle_lost", f"{voice.name} speaks with another sound model")
-        other = stream.speech.restyled(base.sound, base.windows, prepared.style, job.start_s)
-        return _Guarded(other, base, self.models, stream.refused)
+        speech, base, refused = stream.opened
+        other = speech.restyled(base.sound, base.windows, prepared.style, job.start_s)
+        return Line(self.models, Opened(other, base, refused))
 
     def close(self) -> None:
         if self._beside is not None:
             self._beside.shutdown(wait=False, cancel_futures=True)
+        self.models.parts.close()
         self.models.cache.close()
         self._prepared.clear()
 
+    def _name(self, values: Mapping[str, Any]) -> Name:
+        return Name(values["model"], values["precision"])
+
     def _base(self, values: Mapping[str, Any]) -> Base:
-        return self.models.get(Name(values["model"], values["precision"]))
+        return self.models.get(self._name(values))
 
     def _get(self, voice: Voice) -> Prepared:
-        if voice.key not in self._prepared:
-            self._keep(voice.key, unpack(voice, self.models.digest, self.models.device))
-        self._prepared.move_to_end(voice.key)
-        return self._prepared[voice.key]
+        with self._lock:
+            prepared = self._prepared.get(voice.key)
+        if prepared is None:
+            prepared = unpack(voice, self.models.digest, self.models.device)
+        self._keep(voice.key, prepared)
+        return prepared
 
     def _keep(self, key: str, prepared: Prepared) -> None:
-        self._prepared[key] = prepared
-        while len(self._prepared) > PREPARED_MOST:
-            self._prepared.popitem(last=False)
+        """It was used last."""
+        with self._lock:
+            self._prepared[key] = prepared
+            self._prepared.move_to_end(key)
+            while len(self._prepared) > PREPARED_MOST:
+                self._prepared.popitem(last=False)
 
     def _codes(
         self, base: Base, prepared: Prepared, reading: TextFeatures, job: Job,
@@ -192,29 +229,14 @@ class GptSovitsEngine:
         )  # fmt: skip
 
 
-class _Guarded:
-    """A speech whose errors are translated, and which tells what the guards refused."""
-
-    def __init__(
-        self, speech: Speech, base: Base, models: Models, refused: list[guards.Verdict]
-    ) -> None:
-        self.speech, self.base, self.refused = speech, base, refused
-        self._models = models
-
-    def __iter__(self) -> _Guarded:
-        return self
-
-    def __next__(self) -> Chunk:
-        with translated(self._models):
-            chunk = next(self.speech)
-        if not self.refused:
-            return chunk
-        mended = tuple(f"speech_{verdict}" for verdict in self.refused)
-        self.refused.clear()
-        return dataclasses.replace(chunk, mended=mended)
-
-    def close(self) -> None:
-        self.speech.close()
+def _learn(base: Base, lang: str) -> None:
+    """Load what reads the languages of a voice; only its own can be in vain."""
+    try:
+        own, *others = [base.language(each) for each in languages_of(lang, base.version)]
+    except (EngineError, ValueError):
+        return  # a line of it is refused, one of another language is spoken
+    wait(others)
+    own.result()
 
 
 def _pace(prepared: Prepared, base: Base, voice: Voice) -> float:

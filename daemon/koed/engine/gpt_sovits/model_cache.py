@@ -36,19 +36,17 @@ class ModelCache(Generic[K, V]):
         self._lock = threading.Lock()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="models")
 
-    def want(self, key: K) -> None:
-        """Begin loading, if it is not there."""
-        self._future(key)
-
-    def get(self, key: K) -> V:
-        """The value; waits for it if it is not there yet."""
+    def get(self, key: K) -> Future[V]:
+        """The value; done if it is there, else it is being loaded."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
-                return self._values[key]
-        future = self._future(key)
-        value = future.result() if future is not None else None
-        return value if value is not None else self.get(key)
+                there: Future[V] = Future()
+                there.set_result(self._values[key])
+                return there
+            if key not in self._coming:
+                self._coming[key] = self._loader.submit(self._bring, key)
+            return self._coming[key]
 
     def pin(self, key: K, keep: bool = True) -> None:
         """Never let ``key`` go, or do so again."""
@@ -78,14 +76,6 @@ class ModelCache(Generic[K, V]):
         with self._lock:
             self._values.clear()
             self._coming.clear()
-
-    def _future(self, key: K) -> Future[V] | None:
-        with self._lock:
-            if key in self._values:
-                return None
-            if key not in self._coming:
-                self._coming[key] = self._loader.submit(self._bring, key)
-            return self._coming[key]
 
     def _bring(self, key: K) -> V:
         try:

@@ -10,6 +10,7 @@ import gc
 import hashlib
 import logging
 from collections.abc import Generator, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import cast
 
@@ -114,6 +115,10 @@ class Base:
         parts = self._parts
         return text_features.read(text, lang, self.version, parts.bert, parts.polyphones)
 
+    def language(self, lang: str) -> Future[None]:
+        """What reads text of this language, as `Parts.language`."""
+        return self._parts.language(lang, self.version)
+
     @contextlib.contextmanager
     def state(self, positions: int) -> Iterator[State]:
         """A cache for one row of ``positions``, used again by those who come later."""
@@ -175,13 +180,13 @@ class Models:
 
     def get(self, name: Name) -> Base:
         """The model in memory; waits if it is still to be loaded."""
-        return self.cache.get(self._named(name))
+        return self.coming(name).result()
 
-    def want(self, name: Name) -> None:
-        """Begin to load it."""
-        self.cache.want(self._named(name))
+    def coming(self, name: Name) -> Future[Base]:
+        """The same without waiting: begins to load it."""
+        return self.cache.get(self.named(name))
 
-    def _named(self, name: Name) -> Name:
+    def named(self, name: Name) -> Name:
         """An empty name as the real one, so that nothing is loaded twice."""
         if name.model:
             return name

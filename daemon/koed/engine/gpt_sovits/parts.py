@@ -1,5 +1,5 @@
 """What base models share: HuBERT and the speaker network, which prepare voices; BERT and g2pW, for
-Chinese.
+Chinese; the dictionaries of each language.
 """
 
 from __future__ import annotations
@@ -7,16 +7,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import torch
 
+from koed.engine.gpt_sovits import text_features, threads
 from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.model.bert import Bert
 from koed.engine.gpt_sovits.model.hubert import Hubert
 from koed.engine.gpt_sovits.model.speaker_encoder import Speaker
 from koed.engine.gpt_sovits.store.store import Store
+from koed.engine.gpt_sovits.symbols import Version
 from koed.errors import EngineError
 from koed.g2p import chinese_g2pw
 from koed.g2p.chinese_g2pw import Polyphones
@@ -26,6 +29,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Part = Literal["hubert", "bert", "sv"]
 
+SAMPLES = {
+    "zh": "你好，今天怎么样？",
+    "ja": "こんにちは、元気ですか。",
+    "en": "Hello, how are you today?",
+    "ko": "안녕하세요, 반갑습니다.",
+    "yue": "你好，今日點呀？",
+}
+"""Sentences that a language is loaded with."""
 PART_NAMES: dict[Part, str] = {
     "hubert": "chinese-hubert-base, which hears the reference",
     "bert": "chinese-roberta-wwm-ext-large, which reads Chinese",
@@ -41,7 +52,29 @@ class Parts:
         self._loaded: dict[Part, Any] = {}
         self._polyphones: Polyphones | None = None
         self._polyphones_sought = False
+        self._turns = {name: threading.Lock() for name in (*PART_NAMES, chinese_g2pw.MODEL)}
+        """So that each is loaded once; nobody else waits meanwhile."""
         self._lock = threading.Lock()
+        """Of ``_languages``."""
+        self._languages: dict[tuple[str, Version], Future[None]] = {}
+        self._loader = ThreadPoolExecutor(len(SAMPLES), "language", threads.use, (1,))
+
+    def language(self, lang: str, version: Version) -> Future[None]:
+        """Of `SAMPLES`: done when all that reads it for a model of this version is in memory. It is
+        loaded in a thread of its own, by reading a sentence. What was in vain is tried anew."""
+        with self._lock:
+            coming = self._languages.get((lang, version))
+            if coming is None or (coming.done() and coming.exception() is not None):
+                coming = self._loader.submit(self._learn, lang, version)
+                self._languages[lang, version] = coming
+            return coming
+
+    def _learn(self, lang: str, version: Version) -> None:
+        text_features.read(SAMPLES[lang], lang, version, self.bert, self.polyphones)
+
+    def close(self) -> None:
+        """What is being loaded is waited for."""
+        self._loader.shutdown(cancel_futures=True)
 
     def hubert(self) -> Hubert:
         return self._get("hubert", lambda path: Hubert.load(path, self._device))
@@ -60,7 +93,7 @@ class Parts:
 
     def polyphones(self, text: str) -> Sequence[str | None]:
         """As `koed.g2p.converted.Pinyin`; nothing where g2pW is not installed."""
-        with self._lock:
+        with self._turns[chinese_g2pw.MODEL]:
             if not self._polyphones_sought:
                 self._polyphones_sought = True
                 self._polyphones = self._found_polyphones()
@@ -92,12 +125,11 @@ class Parts:
 
     def release(self) -> None:
         """Forget what only preparing needs."""
-        with self._lock:
-            self._loaded.pop("hubert", None)
-            self._loaded.pop("sv", None)
+        self._loaded.pop("hubert", None)
+        self._loaded.pop("sv", None)
 
     def _get(self, part: Part, load: Callable[[Path], T]) -> T:
-        with self._lock:
+        with self._turns[part]:
             if part not in self._loaded:
                 self._loaded[part] = load(self._path(part))
             return cast(T, self._loaded[part])

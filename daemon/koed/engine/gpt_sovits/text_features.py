@@ -19,7 +19,7 @@ from koed.engine.gpt_sovits.timing import words as places
 from koed.errors import EngineError
 from koed.g2p.converted import Pinyin
 from koed.g2p.phones import PhonePiece, phones
-from koed.g2p.split import SETTINGS
+from koed.g2p.split import SETTINGS, split
 
 BERT_WIDTH = 1024
 _CANTONESE = ("zh-hk", "zh-yue", "zh-mo")
@@ -62,6 +62,23 @@ def read(
         _shapes(found.pieces),
         durations.weights([(piece.phones, piece.lang) for piece in found.pieces]),
     )
+
+
+def languages(text: str, lang: str) -> list[str]:
+    """Of which there is something in the text, each once; raises as `setting`."""
+    return list(dict.fromkeys(part.lang for part in split(text, setting(lang))))
+
+
+def languages_of(lang: str, version: Version) -> list[str]:
+    """Of a voice that is told no other, its own first; raises as `setting`."""
+    plain = setting(lang).removeprefix("all_")
+    mixed: dict[str, list[str]] = {
+        "en": [],
+        "auto": ["zh", "ja", "ko"],
+        "auto_yue": ["yue", "ja", "ko"],
+    }
+    known = [*mixed.get(plain, [plain]), "en"]
+    return [each for each in known if each in table(version).languages]
 
 
 def setting(lang: str) -> str:

@@ -39,10 +39,10 @@ def beside(threads: int) -> Executor | None:
     """The thread that renders; None where there is one core for everything."""
     if threads < 2:
         return None
-    return ThreadPoolExecutor(1, "sound", _use, (threads - 1,))
+    return ThreadPoolExecutor(1, "sound", use, (threads - 1,))
 
 
-def _use(cores: int) -> None:
+def use(cores: int) -> None:
     """This thread may use so many."""
     torch.get_num_threads()  # a new thread takes over what another has set when it first asks
     torch.set_num_threads(cores)
@@ -82,4 +82,4 @@ def each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
 
 @functools.cache
 def _team(size: int) -> Executor:
-    return ThreadPoolExecutor(size, "team", _use, (1,))
+    return ThreadPoolExecutor(size, "team", use, (1,))
