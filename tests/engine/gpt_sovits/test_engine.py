@@ -21,7 +21,7 @@ from koed.engine.gpt_sovits.decoding.continuous_batch import ContinuousBatch
 from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
 from koed.engine.gpt_sovits.decoding.decode import Prompt
 from koed.engine.gpt_sovits.engine import GptSovitsEngine
-from koed.engine.gpt_sovits.line import Line
+from koed.engine.gpt_sovits.line import LineStream
 from koed.engine.gpt_sovits.model.sampling import seeded
 from koed.engine.gpt_sovits.model_cache import ModelCache
 from koed.engine.gpt_sovits.models import (
@@ -132,7 +132,7 @@ def test_several_voices_share_one_base_model(engine: GptSovitsEngine, voice: Voi
 def test_restyle_goes_on_with_the_same_codes(engine: GptSovitsEngine, voice: Voice) -> None:
     other = engine.prepare(spec("w", OTHER))
     stream = engine.stream(voice, job(voice))
-    assert isinstance(stream, Line)
+    assert isinstance(stream, LineStream)
     while not len(next(stream).pcm):
         pass
     rest = engine.restyle(stream, other, job(other, restyle_of=1, start_s=0.15))
@@ -152,7 +152,7 @@ def test_a_voice_of_another_sound_model_cannot_go_on(engine: GptSovitsEngine, vo
 
 def test_a_closed_stream_gives_its_cache_back(engine: GptSovitsEngine, voice: Voice) -> None:
     stream = engine.stream(voice, job(voice))
-    assert isinstance(stream, Line)
+    assert isinstance(stream, LineStream)
     next(stream)
     assert stream.opened is not None
     idle = stream.opened.base._idle.copy()

@@ -15,7 +15,7 @@ import torch
 from koed.engine.base import Job, ProfileSpec, Stream, Voice
 from koed.engine.gpt_sovits import parts, text_features
 from koed.engine.gpt_sovits.engine import GptSovitsEngine
-from koed.engine.gpt_sovits.line import Line
+from koed.engine.gpt_sovits.line import LineStream
 from koed.engine.gpt_sovits.model.bert import Bert
 from koed.errors import EngineError
 from koed.testing import tiny
@@ -115,7 +115,7 @@ def test_a_line_of_a_model_that_had_to_leave_waits_and_no_other_does(
     assert not next(before).loading
     cache = engine.models.cache
     cache._values.clear()
-    gate = cache._load = Gate(cache._load)  # type: ignore[method-assign, assignment]
+    gate = cache._load = Gate(cache._load)
     after = line(engine, voice, "One that comes later.")
     assert next(after).loading
     assert speaks(before)
@@ -127,7 +127,7 @@ def test_a_model_that_cannot_be_loaded_fails_the_line_alone(engine: GptSovitsEng
     voice = loaded(engine)
     cache, load = engine.models.cache, engine.models.cache._load
 
-    def fail(name: object) -> object:
+    def fail(name: Any) -> Any:
         raise EngineError("model_damaged", "cut off")
 
     cache._values.clear()
@@ -166,7 +166,7 @@ def test_a_line_that_still_loads_begins_anew_in_another_voice(
     other = engine.restyle(
         loading, voice, Job(2, 1, voice.key, CHINESE, "zh", seed=3, restyle_of=1)
     )
-    assert isinstance(other, Line)
+    assert isinstance(other, LineStream)
     gate.opened.set()
     assert speaks(other)
     with pytest.raises(StopIteration):

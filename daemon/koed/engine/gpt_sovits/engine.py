@@ -23,7 +23,7 @@ from koed.engine import settings
 from koed.engine.base import Capabilities, Job, ProfileSpec, Stream, Voice
 from koed.engine.gpt_sovits import guards, threads
 from koed.engine.gpt_sovits.decoding.decode import MOST_CODES, Prompt
-from koed.engine.gpt_sovits.line import Line, Opened, arrival
+from koed.engine.gpt_sovits.line import LineStream, Opened, arrival
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
 from koed.engine.gpt_sovits.models import Base, Models, Name, translated
 from koed.engine.gpt_sovits.store.store import Store, default_folder
@@ -133,7 +133,7 @@ class GptSovitsEngine:
         if self._preparing.acquire(blocking=False):
             self.models.parts.release()  # voices are prepared before they speak
             self._preparing.release()
-        line = Line(self.models, self._open(voice, job))
+        line = LineStream(self.models, self._open(voice, job))
         line.begin()
         return line
 
@@ -157,17 +157,21 @@ class GptSovitsEngine:
 
         Raises `EngineError` ``restyle_lost`` if the voices do not share a sound model.
         """
-        if isinstance(stream, Line) and stream.opened is None:  # nothing was heard of it
+        if isinstance(stream, LineStream) and stream.opened is None:  # nothing was heard of it
             stream.close()
             return self.stream(voice, job)
         with translated(self.models):
             prepared = self._get(voice)
             name = self.models.named(self._name(prepared.settings))
-        if not isinstance(stream, Line) or stream.opened is None or stream.opened.base.name != name:
+        if (
+            not isinstance(stream, LineStream)
+            or stream.opened is None
+            or stream.opened.base.name != name
+        ):
             raise EngineError("restyle_lost", f"{voice.name} speaks with another sound model")
         speech, base, refused = stream.opened
         other = speech.restyled(base.sound, base.windows, prepared.style, job.start_s)
-        return Line(self.models, Opened(other, base, refused))
+        return LineStream(self.models, Opened(other, base, refused))
 
     def close(self) -> None:
         if self._beside is not None:

@@ -29,7 +29,7 @@ class Opened(NamedTuple):
     """What the guards refused and nobody was told yet."""
 
 
-class Line:
+class LineStream:
     """A `koed.engine.base.Stream`: a speech that begins when all it needs is loaded. Its errors are
     translated, and it tells what the guards refused."""
 
@@ -50,7 +50,7 @@ class Line:
                 self.opened = done.value
         return self.opened
 
-    def __iter__(self) -> Line:
+    def __iter__(self) -> LineStream:
         return self
 
     def __next__(self) -> Chunk:
