@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from koed.engine.gpt_sovits.model import bert, features, hubert, loading, speaker_encoder
+from koed.engine.gpt_sovits.model.linear import packs
 from koed.errors import EngineError
 from koed.g2p.vocabulary import read_vocabulary
 from koed.testing import tiny
@@ -398,6 +399,18 @@ def test_pieces_in_one_pass_equal_pieces_alone() -> None:
     assert torch.equal(first[:, 0], first[:, 1])  # two phones of one character
     assert not torch.equal(first[:, 1], first[:, 2])
     assert ours.features([]) == []
+
+
+def test_a_file_of_halves_stays_one_and_loses_nothing() -> None:
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in bert_state().items()}
+    whole = {k: v.float() if v.is_floating_point() else v for k, v in halves.items()}
+    ours, plain = (bert.Bert(s, {t: i for i, t in enumerate(TOKENS)}, TINY_BERT)
+                   for s in (halves, whole))  # fmt: skip
+    held = [sum(p.numel() for p in b.body.parameters()) for b in (ours, plain)]
+    assert held[0] < held[1] or not packs(), "the linear layers are packed"
+    pieces = [("你好，世界！", [2, 2, 1, 2, 2, 1]), ("很" * 40, [2] * 40)]
+    for got, want in zip(ours.features(pieces), plain.features(pieces), strict=True):
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=0)
 
 
 def test_a_long_text_is_read_in_parts() -> None:

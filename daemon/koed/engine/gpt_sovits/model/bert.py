@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from koed.engine.gpt_sovits.model.linear import Half, packs
 from koed.engine.gpt_sovits.model.loading import State, build, fill, read_folder, sizes, spelled
 from koed.errors import EngineError
 from koed.g2p.vocabulary import read_vocabulary
@@ -48,6 +49,8 @@ class Bert:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         """``config`` as in a Hub folder's config.json; without it the sizes of the large model.
+        ``dtype`` of all numbers on a GPU, and of those between the layers. On a processor a file of
+        halves is kept as halves, which multiply exactly, in half the time and memory (`Half`).
 
         Raises `EngineError` ``model_incomplete``, ``model_mismatch`` or ``model_damaged``.
         """
@@ -56,7 +59,12 @@ class Bert:
         plan = sizes(config or {}, SIZES)
         plan["num_hidden_layers"] -= UNUSED_LAYERS
         body = build(lambda: BertModel(BertConfig(**plan), add_pooling_layer=False), "BERT")
-        fill(body, spelled(state, "bert."), "the BERT model", dtype)
+        device, state = torch.device(device), spelled(state, "bert.")
+        if device.type == "cpu" and dtype == torch.float32 and packs() and _is_half(state):
+            fill(body, state, "the BERT model", torch.float16)
+            _pack(body)
+        else:
+            fill(body, state, "the BERT model", dtype)
         # The two buffers that no file holds.
         for name in ("position_ids", "token_type_ids"):
             held = getattr(body.embeddings, name)
@@ -64,6 +72,7 @@ class Bert:
             made = torch.zeros(held.shape, dtype=torch.long) + numbers
             body.embeddings.register_buffer(name, made, persistent=False)
         self.body = body.to(device)
+        self.device = device
         self.vocabulary = _checked(vocabulary, plan["vocab_size"])
 
     @classmethod
@@ -111,12 +120,38 @@ class Bert:
             lengths = torch.tensor([len(texts[i]) + 2 for i in batch])
             mask = torch.arange(longest) < lengths[:, None]
             # No mask where there is no padding: attention then takes its fastest way.
-            device = self.body.device
-            attends = None if mask.all() else mask.to(device)
-            hidden = self.body(ids.to(device), attention_mask=attends).last_hidden_state
+            attends = None if mask.all() else mask.to(self.device)
+            hidden = self.body(ids.to(self.device), attention_mask=attends).last_hidden_state
             for row, i in enumerate(batch):
                 out[i] = hidden[row, 1 : len(texts[i]) + 1].float()
         return out
+
+
+class _Packed(nn.Module):
+    """`Half` in place of a linear layer."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        bias = None if layer.bias is None else layer.bias.float()
+        self._linear = Half(layer.weight.float(), bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., Ci] float32 -> [..., Co] float32"""
+        return self._linear(x)
+
+
+def _pack(body: nn.Module) -> None:
+    """Linear layers as packed halves, one after the other so that no two copies of the network are
+    there; all else as float32."""
+    for parent in list(body.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.Linear):
+                setattr(parent, name, _Packed(layer))
+    body.float()
+
+
+def _is_half(state: State) -> bool:
+    return all(v.dtype == torch.float16 for v in state.values() if v.is_floating_point())
 
 
 def _checked(vocabulary: Mapping[str, int], size: int) -> Mapping[str, int]:
