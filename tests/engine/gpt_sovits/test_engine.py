@@ -203,9 +203,11 @@ def test_a_voice_prepared_with_what_was_removed_does_not_speak_otherwise(
 
 
 def test_an_empty_folder_says_how_to_fill_it(tmp_path: Path) -> None:
+    engine = GptSovitsEngine(tmp_path, device="cpu")
+    engine.warm_up()
     with pytest.raises(EngineError) as caught:
-        GptSovitsEngine(tmp_path, device="cpu").warm_up()
-    assert "koed models pull" in caught.value.hint
+        engine.prepare(spec(model=""))
+    assert (caught.value.code, "koed models pull" in caught.value.hint) == ("unknown_model", True)
 
 
 def test_a_replaced_model_makes_its_voices_stale(data_home: Path, tmp_path: Path) -> None:

@@ -102,10 +102,9 @@ class GptSovitsEngine:
         self._preparing = threading.Lock()
 
     def warm_up(self) -> None:
-        """Begins to load the only model, if there is only one. Raises ``unknown_model``."""
+        """Begins to load the only model, if there is only one. Where there is none, each voice is
+        refused with how to get one: an engine that did not start would be started for ever."""
         models = [model for model in self.models.store.scan().models if not model.problem]
-        if not models:
-            self.models.find("")
         if len(models) == 1:
             self.models.coming(Name("", "auto"))
 
