@@ -162,6 +162,7 @@ TABLE = {
     # the wiring, and what is asked of a shell
     "koed.app": May(ANYTHING, "zmq"),
     "koed.wiring": May(ANYTHING, "zmq"),
+    "koed.in_process": May(ANYTHING, "numpy"),
     "koed.offline": May(ANYTHING, "numpy zmq"),
     "koed.cli": May(ANYTHING),
     "koed.testing": May(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,3 +208,14 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what is held."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """What an engine may tell besides, to whoever runs it in their own process."""
+
+    def facts(self, voice: Voice) -> dict[str, str]:
+        """What a voice speaks with: ``model``, ``version``, ``device``, ``precision``."""
+
+    def vectors(self, profile: ProfileSpec, voice: Voice) -> dict[str, NDArray[np.float32]]:
+        """What it knows of who speaks, by name, each ``[C]``. May take as long as `prepare`."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from koed.engine import settings
@@ -38,7 +39,7 @@ from koed.engine.gpt_sovits.text_features import (
 )
 from koed.engine.gpt_sovits.timing import durations
 from koed.engine.gpt_sovits.timing.schedule import score
-from koed.engine.gpt_sovits.voice import Prepared, compile_voice, unpack
+from koed.engine.gpt_sovits.voice import Prepared, compile_voice, hear_speaker, unpack
 from koed.errors import EngineError
 
 PACE = Pace()
@@ -171,6 +172,30 @@ class GptSovitsEngine:
         speech, base, refused = stream.opened
         other = speech.restyled(base.sound, base.windows, prepared.style, job.start_s)
         return LineStream(self.models, Opened(other, base, refused))
+
+    def facts(self, voice: Voice) -> dict[str, str]:
+        """`koed.engine.base.Telling`; ``precision`` is that of the text model."""
+        with translated(self.models):
+            base = self._base(self._get(voice).settings)
+            model = self.models.find(base.name.model)
+        device = base.t2s.device
+        return {
+            "model": model.name,
+            "version": model.version,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "precision": base.t2s.precision,
+        }
+
+    def vectors(self, profile: ProfileSpec, voice: Voice) -> dict[str, NDArray[np.float32]]:
+        """``style``: [512], Pro [1024], what flow and generator are given, of all clips together.
+        Pro also ``speaker``: [20480], what the speaker network hears in the main clip."""
+        with translated(self.models):
+            prepared = self._get(voice)
+            base = self._base(prepared.settings)
+            found = {"style": prepared.style.ge}
+            if base.sound.needs_speaker:
+                found["speaker"] = hear_speaker(profile, base)
+        return {name: vector.float().cpu().numpy().ravel() for name, vector in found.items()}
 
     def close(self) -> None:
         if self._beside is not None:

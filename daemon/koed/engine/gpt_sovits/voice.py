@@ -172,6 +172,11 @@ def _style(main: Recording, spec: ProfileSpec, base: Base) -> Style:
     return base.sound.style([features.spectrogram(wave) for wave in waves], speakers, weights)
 
 
+def hear_speaker(spec: ProfileSpec, base: Base) -> Tensor:
+    """[1, 20480]: what the speaker network, which Pro models need, hears in the main clip."""
+    return base.speaker(features.for_style(features.read(spec.reference["audio"])))
+
+
 def calibrate(sound: SoundModel, prepared: Prepared) -> float:
     """LUFS of the voice at the model's own level: it says what its reference says.
 

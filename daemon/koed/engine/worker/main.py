@@ -29,9 +29,9 @@ from koed.auth import keys
 from koed.auth.zap import ZapHandler
 from koed.engine import registry, wire
 from koed.engine.base import Chunk, Engine, Stream, Voice
-from koed.engine.loudness import checked_lufs
 from koed.engine.worker.heap import Heap
 from koed.engine.worker.io_thread import IoThread, Pulse, Warm
+from koed.engine.worker.prepare import prepared
 from koed.engine.worker.scheduler import (
     CloseStreams,
     Idle,
@@ -212,24 +212,7 @@ class Synthesis:
         resident = self._scheduler.voice(wanted.key)
         if resident is not None:
             return dataclasses.replace(resident, name=wanted.spec.name), True
-        cached = self._cache.get(wanted.key) if self._cache else None
-        if cached is not None:
-            voice = dataclasses.replace(cached, name=wanted.spec.name)
-            try:
-                self._engine.load(voice)
-            except Exception as error:  # noqa: BLE001 - as good as damaged: make it anew
-                _end_if_lost(error)
-                code, message, _ = _told(error)
-                level = logging.INFO if code == "stale_voice" else logging.WARNING
-                log.log(level, "the prepared voice %s is made anew: %s", voice.name, message)
-            else:
-                return voice, True
-        made = dataclasses.replace(self._engine.prepare(wanted.spec), key=wanted.key)
-        checked_lufs(made.loudness_lufs)
-        self._engine.load(made)
-        if self._cache:
-            self._cache.put(made)
-        return made, False
+        return prepared(self._engine, wanted.spec, wanted.key, self._cache)
 
 
 def _told(error: Exception) -> tuple[str, str, str]:

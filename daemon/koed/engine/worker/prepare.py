@@ -1,4 +1,4 @@
-"""Compile one profile into the cache of voices, in a process that then ends.
+"""Compile a profile, unless it lies in the cache of voices; and that in a process that then ends:
 
     python -m koed.engine.worker.prepare ENGINE CACHE < spec.msgpack
 
@@ -21,10 +21,12 @@ from typing import Any
 import msgpack
 
 from koed.engine import registry
-from koed.engine.base import ProfileSpec
+from koed.engine.base import Engine, ProfileSpec, Voice
 from koed.engine.loudness import checked_lufs
 from koed.engine.worker.voice_cache import VoiceCache
 from koed.errors import EngineError, KoedError
+
+log = logging.getLogger(__name__)
 
 LONGEST_S = 600.0
 """Full-size networks on a slow processor; what takes longer hangs."""
@@ -49,6 +51,38 @@ def prepare_apart(spec: ProfileSpec, engine: str, cache: Path) -> dict[str, Any]
     return answer
 
 
+def prepared(
+    engine: Engine, spec: ProfileSpec, key: str, cache: VoiceCache | None
+) -> tuple[Voice, bool]:
+    """The voice of ``spec`` under ``key``, loaded, and whether it lay in ``cache``; one that was
+    made anew lies there now. Raises what the engine raises."""
+    cached = cache.get(key) if cache else None
+    if cached is not None:
+        voice = dataclasses.replace(cached, name=spec.name)
+        try:
+            engine.load(voice)
+        except Exception as error:  # as good as damaged: make it anew
+            code = error.code if isinstance(error, KoedError) else ""
+            if code == "device_lost":
+                raise
+            level = logging.INFO if code == "stale_voice" else logging.WARNING
+            bug = error if not code else None
+            log.log(level, "the voice %s is made anew: %s", voice.name, error, exc_info=bug)
+        else:
+            return voice, True
+    made = _made(engine, spec, key)
+    engine.load(made)
+    if cache:
+        cache.put(made)
+    return made, False
+
+
+def _made(engine: Engine, spec: ProfileSpec, key: str) -> Voice:
+    made = dataclasses.replace(engine.prepare(spec), key=key)
+    checked_lufs(made.loudness_lufs)
+    return made
+
+
 class _Remarks(logging.Handler):
     """Warnings of the engine, to be told to the user."""
 
@@ -66,8 +100,7 @@ def _compile(engine_name: str, cache: Path, spec: ProfileSpec) -> dict[str, Any]
     logging.getLogger("koed").addHandler(remarks)
     engine = registry.create(engine_name)
     try:
-        made = dataclasses.replace(engine.prepare(spec), key=spec.key(engine.name))
-        checked_lufs(made.loudness_lufs)
+        made = _made(engine, spec, spec.key(engine.name))
         VoiceCache(cache, engine.name, engine.version).put(made)
     finally:
         engine.close()

@@ -83,7 +83,7 @@ class T2S:
         shapes = {key: tuple(value.shape) for key, value in weights.items()}
         self.dims, self.heads = S1.checked(shapes, "the text model"), heads
         assert self.dims.width % heads == 0
-        self.device = torch.device(device)
+        self.device, self.precision = torch.device(device), precision
         self.dtype = activation_dtype(self.device, precision)
         found = {key.removeprefix("model."): value for key, value in weights.items()}
 
