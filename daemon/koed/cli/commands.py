@@ -82,6 +82,10 @@ def devices(args: argparse.Namespace) -> int:
 
 def voices(args: argparse.Namespace) -> int:
     """List the voice profiles of the configuration (koe voices asks the running daemon)."""
+    if args.action == "try":
+        from koed.cli import try_voice
+
+        return try_voice.run(_config(args), args)
     from koed.config.daemon import resolve
     from koed.config.profile_folder import ProfileFolder
 
@@ -237,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--remove", action="store_true", help="take away microphones of koeds that have ended"
     )
-    command(voices, "koed voices --json")
+    _voices_arguments(command(voices, "koed voices --json"))
     _render_arguments(command(render, 'koed render "Good evening" --voice ken -o evening.wav'))
     _bench_arguments(command(bench, "koed bench onset stop"))
     sub = command(replay, "koed replay ~/.local/state/koed/replay/20261130-201500-stuck.replay")
@@ -254,6 +258,15 @@ def _parser() -> argparse.ArgumentParser:
     _obs_arguments(command(obs, "koed obs setup --dry-run"))
     _worker_arguments(command(worker, "koed worker --listen tcp://192.168.1.20:5557"))
     return parser
+
+
+def _voices_arguments(sub: argparse.ArgumentParser) -> None:
+    from koed.cli import try_voice
+
+    actions = sub.add_subparsers(dest="action", metavar="list|try")
+    child = actions.add_parser("list", help="what is there; the same without a word")
+    child.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
+    try_voice.arguments(actions)
 
 
 def _render_arguments(sub: argparse.ArgumentParser) -> None:
