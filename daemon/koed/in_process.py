@@ -10,7 +10,8 @@ silencing the stream. docs/neural.md has more.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,7 +115,9 @@ class LoadedVoice:
         if self._owned:
             self.engine.close()
 
-    def stream(self, text: str, lang: str | None = None, seed: int = 0) -> Iterator[Chunk]:
+    def stream(
+        self, text: str, lang: str | None = None, seed: int = 0
+    ) -> Generator[Chunk, None, None]:
         """The sound of ``text`` as the engine makes it, at the engine's own loudness, the same for
         the same ``seed``. It is normalised and cut into segments as on the air; a chunk of zeros
         is the pause between two. Close it to stop."""
@@ -125,6 +128,14 @@ class LoadedVoice:
                 yield chunk
             if rate_hz and pause_s:
                 yield Chunk(np.zeros(round(pause_s * rate_hz), np.float32), rate_hz)
+
+    def begin(self, text: str, lang: str | None = None, seed: int = 0) -> float:
+        """Seconds until the first sound of ``text``, of which no more is made. What loads with the
+        first line of a language is loaded then."""
+        began = time.monotonic()
+        with closing(self.stream(text, lang, seed)) as stream:
+            any(len(chunk.pcm) for chunk in stream)
+        return time.monotonic() - began
 
     def speak(self, text: str, lang: str | None = None, seed: int = 0) -> Spoken:
         """``text`` as a whole, as loud as on the air, and what that took."""

@@ -74,3 +74,13 @@ def test_without_a_word_the_voices_are_listed(
         assert commands.main([*line[:1], "--config", config, *line[1:]]) == 0
         rows = [json.loads(row)["name"] for row in capsys.readouterr().out.splitlines()]
         assert rows == ["fr", "high", "low"]
+
+
+def test_the_bench_measures_a_voice_of_ones_own(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert commands.main(["bench", "engine", "--voice", "low", "--config", config]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["engine"]
+    assert found["voice"] == "low"
+    assert 0 < found["first_chunk_ms"] <= found["first_chunk_worst_ms"]
+    assert found["rtf"] > 0

@@ -60,7 +60,10 @@ UTTERANCES = 10_000
 
 
 def _measures(
-    soak_s: float, profile: Path | None, utterances: int = UTTERANCES
+    soak_s: float,
+    profile: Path | None,
+    utterances: int = UTTERANCES,
+    voice: Callable[[], dict[str, Any]] | None = None,
 ) -> dict[str, Callable[[], dict[str, Any]]]:
     shipped = config.resolve(config.Config(), "profiles")
     return {
@@ -72,7 +75,7 @@ def _measures(
         "flood": measures.flood,
         "soak": lambda: measures.soak(soak_s),
         "idle": lambda: measures.idle(shipped),
-        "engine": lambda: _neural(profile),
+        "engine": voice or (lambda: _neural(profile)),
         "memory": lambda: checkout.measure("memory", str(utterances)),
         "air": lambda: checkout.measure("air"),
         **{name: functools.partial(checkout.measure, "air", part) for name, part in AIR.items()},
@@ -94,13 +97,18 @@ def _neural(profile: Path | None) -> dict[str, Any]:
 
 
 def run(
-    names: list[str], soak_s: float, profile: Path | None = None, utterances: int = UTTERANCES
+    names: list[str],
+    soak_s: float,
+    profile: Path | None = None,
+    utterances: int = UTTERANCES,
+    voice: Callable[[], dict[str, Any]] | None = None,
 ) -> int:
     """Run all measurements or those named. 0 = every target was reached.
 
-    ``profile``: where the measurement ``engine`` writes a trace; ``utterances`` are of ``memory``.
+    ``profile``: where the measurement ``engine`` writes a trace; ``utterances`` are of ``memory``;
+    ``voice``: what ``engine`` measures instead.
     """
-    known = _measures(soak_s, profile, utterances)
+    known = _measures(soak_s, profile, utterances, voice)
     unknown = [name for name in names if name not in known]
     if unknown:
         raise KoedError(

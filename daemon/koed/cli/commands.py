@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -136,7 +137,16 @@ def bench(args: argparse.Namespace) -> int:
     """Measure koed at the sink; prints a table, and last one JSON line."""
     from koed.bench import main
 
-    return main.run(args.names, args.soak, args.profile, args.utterances)
+    voice = None
+    if args.voice:
+        from koed.bench import own_voice
+        from koed.cli import try_voice
+
+        config = _config(args)
+        profile = try_voice.find(config, args.voice)
+        voice = functools.partial(own_voice.measure, profile, config)
+    names = args.names or (["engine"] if args.voice else [])
+    return main.run(names, args.soak, args.profile, args.utterances, voice)
 
 
 def demo(args: argparse.Namespace) -> int:
@@ -284,6 +294,7 @@ def _bench_arguments(sub: argparse.ArgumentParser) -> None:
         help="which measurements; all but engine, memory, air and words by default",
     )
     sub.add_argument("--soak", type=float, default=20.0, metavar="SECONDS")
+    sub.add_argument("--voice", metavar="NAME", help="what `engine` measures: this voice")
     sub.add_argument("--profile", type=Path, metavar="FILE.json", help="trace of `engine`")
     sub.add_argument("--utterances", type=int, default=10_000, metavar="N", help="of `memory`")
 

@@ -55,14 +55,14 @@ def arguments(actions: Any) -> None:
 def run(config: Config, args: argparse.Namespace) -> int:
     """The command; raises `KoedError`. ``--json``: an object for each line that was spoken."""
     profiles = [find(config, name) for name in (args.name, args.against) if name]
-    text = args.text or _greeting(args.lang or profiles[0].lang)
+    text = args.text or greeting(args.lang or profiles[0].lang)
     sink = "" if args.out else _speakers()
     logging.getLogger("koed").setLevel(logging.WARNING)
     lines: list[Spoken] = []
     with ExitStack() as stack:
         voices = _loaded(config, profiles, stack)
-        for voice in voices:
-            _warm(voice, text, args.lang)
+        for voice in voices:  # what loads with the first line is not measured
+            voice.begin(text, args.lang)
         if not args.json:
             print(_heads())
         for seed in range(ROUNDS if args.against else 1):
@@ -90,7 +90,8 @@ def find(config: Config, name: str) -> Profile:
     return scan.profiles[name]
 
 
-def _greeting(lang: str) -> str:
+def greeting(lang: str) -> str:
+    """Raises `KoedError` ``no_text``."""
     line = LINES.get(lang) or LINES.get(lang.split("-")[0])
     if line is None:
         raise KoedError(
@@ -115,15 +116,6 @@ def _loaded(config: Config, profiles: list[Profile], stack: ExitStack) -> list[L
     first = stack.enter_context(LoadedVoice(profiles[0], config))
     others = [stack.enter_context(LoadedVoice(p, config, beside=first)) for p in profiles[1:]]
     return [first, *others]
-
-
-def _warm(voice: LoadedVoice, text: str, lang: str | None) -> None:
-    """What loads with the first line of a language is not measured."""
-    stream = voice.stream(text, lang)
-    for chunk in stream:
-        if len(chunk.pcm):
-            break
-    stream.close()
 
 
 def _heads() -> str:
