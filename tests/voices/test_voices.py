@@ -12,7 +12,7 @@ from koed.config.profile_folder import ProfileFolder
 from koed.engine.base import ProfileSpec
 from koed.errors import KoedError
 from koed.events import Bus
-from koed.voices.catalog import FORGET_AFTER, VoiceBook
+from koed.voices.catalog import FORGET_AFTER, RETRY_AFTER, VoiceBook
 
 
 class Notes:
@@ -112,3 +112,44 @@ def test_one_voice_alone_is_compiled_with_its_fallbacks(tmp_path: Path) -> None:
     assert voices.profile("c") is None
     with pytest.raises(KoedError, match="no voice 'd'"):
         voices.check("d")
+
+
+def test_a_voice_that_cannot_be_compiled_still_names_its_fallback(tmp_path: Path) -> None:
+    """Or whoever speaks lines for it is not known just when he is needed."""
+    write(tmp_path, 400)
+    write(tmp_path, 500, "other")
+    with (tmp_path / "low.yaml").open("a") as file:
+        file.write("fallback: other\n")
+    voices, notes, _ = book(tmp_path)
+    voices.voice_failed("tone", notes.prepared[0], KoedError("bad_setting", "hz is odd"))
+    profile = voices.profile("low")
+    assert profile is not None
+    assert profile.fallback == "other"
+
+
+def test_what_lacked_a_file_is_tried_again_and_told_once(tmp_path: Path) -> None:
+    write(tmp_path, 400)
+    voices, notes, events = book(tmp_path)
+    for _ in range(3):
+        voices.voice_failed("tone", notes.prepared[-1], KoedError("model_missing", "no HuBERT"))
+        assert voices.pending() == set()
+        for _ in range(RETRY_AFTER):
+            voices.refresh()
+        assert voices.pending() == {"tone"}
+    assert [type(event) for event in events] == [VoiceBroken]
+    voices.voice_ready("tone", notes.prepared[-1], -20.0, False, 0.1)
+    assert voices.error("low") is None
+    assert voices.ready("low") is not None
+    made = len(notes.prepared)
+    for _ in range(2 * RETRY_AFTER):
+        voices.refresh()
+    assert len(notes.prepared) == made
+
+
+def test_what_is_wrong_in_itself_is_not_tried_again(tmp_path: Path) -> None:
+    write(tmp_path, 400)
+    voices, notes, _ = book(tmp_path)
+    voices.voice_failed("tone", notes.prepared[0], KoedError("bad_setting", "hz is odd"))
+    for _ in range(2 * RETRY_AFTER):
+        voices.refresh()
+    assert len(notes.prepared) == 1

@@ -6,6 +6,7 @@ stays in use. A broken edit changes nothing but what `voices` reports.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ from koed.voices.specs import spec
 
 log = logging.getLogger(__name__)
 
+MISSING = ("unknown_model", "model_missing", "models_unreadable", "library_missing")
+"""What is wrong with a voice that needs a file which may come yet."""
+RETRY_AFTER = 20
+"""Looks at the profiles until such a voice is tried again."""
 FORGET_AFTER = 60
 """Looks at the folder, one a second, until an engine may drop a voice that was replaced."""
 
@@ -53,6 +58,8 @@ class _Entry:
     ready: ReadyVoice | None = None
     wanted: tuple[Profile, str, str] | None = None
     """(profile, host, key) that is being compiled."""
+    latest: Profile | None = None
+    """As its file says now, or said when it could be read last."""
     error: KoedError | None = None
     removed: bool = False
 
@@ -75,6 +82,7 @@ class VoiceBook:
         self._entries: dict[str, _Entry] = {}
         self.version = 0
         """Rises with every change, so that a look need not go through all voices."""
+        self._looks = 0
         self._made: dict[tuple[str, str], _Made] = {}
         """Everything that was given to an engine, by (host, key)."""
 
@@ -98,9 +106,7 @@ class VoiceBook:
         entry = self._entries.get(name)
         if entry is None:
             return None
-        if entry.ready is not None:
-            return entry.ready.profile
-        return entry.wanted[0] if entry.wanted else None
+        return entry.ready.profile if entry.ready is not None else entry.latest
 
     def ready(self, name: str) -> ReadyVoice | None:
         entry = self._entries.get(name)
@@ -161,6 +167,7 @@ class VoiceBook:
             if entry.removed and name not in self._folder.problems:
                 entry.error = None
         self._forget_replaced()
+        self._retry_missing()
         return [*scan.changed, *scan.removed], [error.message for error in scan.broken.values()]
 
     def _forget_replaced(self) -> None:
@@ -173,22 +180,39 @@ class VoiceBook:
                 made.preparer.forget(place[1])
                 del self._made[place]
 
+    def _retry_missing(self) -> None:
+        """Whoever fetched what a voice lacked need not start koed anew."""
+        self._looks += 1
+        if self._looks % RETRY_AFTER:
+            return
+        for entry in self._entries.values():
+            lacks = entry.error is not None and entry.error.code in MISSING
+            if lacks and entry.latest and not (entry.removed or entry.wanted):
+                with contextlib.suppress(KoedError):  # its clip is gone as well, which is told
+                    self._order(entry, entry.latest)
+
     def _compile(self, profile: Profile) -> None:
         entry = self._entries.setdefault(profile.name, _Entry())
         entry.removed = False
         entry.error = None
+        entry.latest = profile
         try:
-            host, preparer = self._host_of(profile)
-            key = preparer.prepare(spec(profile))
-            entry.wanted = (profile, host, key)
-            self._made.setdefault((host, key), _Made(preparer)).unwanted = 0
+            self._order(entry, profile)
         except KoedError as error:
             entry.wanted = None
             self._broken(profile.name, error)
 
+    def _order(self, entry: _Entry, profile: Profile) -> None:
+        host, preparer = self._host_of(profile)
+        key = preparer.prepare(spec(profile))
+        entry.wanted = (profile, host, key)
+        self._made.setdefault((host, key), _Made(preparer)).unwanted = 0
+
     def _broken(self, name: str, error: KoedError | ConfigError) -> None:
         entry = self._entries.setdefault(name, _Entry(removed=True))
-        entry.error = error
+        known, entry.error = entry.error, error
+        if known and str(known) == str(error):
+            return  # it was tried again
         kept = entry.ready is not None and not entry.removed
         log.warning("voice %s: %s%s", name, error, "; the old one stays in use" if kept else "")
         self._bus.publish(
@@ -204,7 +228,7 @@ class VoiceBook:
             if entry.wanted and entry.wanted[1:] == (engine, key):
                 profile = entry.wanted[0]
                 entry.ready = ReadyVoice(name, profile, engine, key, loudness_lufs)
-                entry.wanted = None
+                entry.wanted = entry.error = None
                 self.version += 1
                 self._bus.publish(VoiceReady(voice=name, cached=cached, prepare_s=prepare_s))
 

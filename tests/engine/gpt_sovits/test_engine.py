@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -34,6 +35,7 @@ from koed.engine.gpt_sovits.models import (
     rows_together,
     translated,
 )
+from koed.engine.gpt_sovits.store.hub import HUBERT
 from koed.engine.worker.main import EXIT_LOST
 from koed.errors import EngineError
 from koed.testing import tiny
@@ -190,6 +192,22 @@ def test_settings_and_models_that_are_not_there(engine: GptSovitsEngine) -> None
             engine.prepare(spec(**values))
         assert caught.value.code == code
         assert words in str(caught.value)
+
+
+def test_a_voice_that_lacked_a_file_is_made_when_it_has_come(
+    data_home: Path, tmp_path: Path
+) -> None:
+    """Also if the base model was loaded before."""
+    folder, away = tmp_path / "models", tmp_path / "away"
+    shutil.copytree(data_home / "koed" / "models", folder)
+    (folder / HUBERT).rename(away)
+    engine = GptSovitsEngine(folder, device="cpu", cores=1)
+    with pytest.raises(EngineError) as caught:
+        engine.prepare(spec())
+    assert caught.value.code == "model_missing"
+    away.rename(folder / HUBERT)
+    engine.load(engine.prepare(spec()))
+    engine.close()
 
 
 def test_a_voice_prepared_with_what_was_removed_does_not_speak_otherwise(

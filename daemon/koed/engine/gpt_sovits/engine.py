@@ -113,6 +113,7 @@ class GptSovitsEngine:
         values = settings.read(SCHEMA, profile.settings, self.name)
         with translated(self.models), self._preparing:
             base = self._base(values)
+            base.digest = self.models.digest(base.name.model)  # files came since it was loaded
             with threads.all_of(self.threads):
                 return compile_voice(profile, values, base, self.name)
 
