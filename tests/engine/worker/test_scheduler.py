@@ -282,6 +282,16 @@ def test_a_lane_that_loads_is_asked_again_and_holds_up_nobody(bench: Bench) -> N
     assert (bench.done(), bench.scheduler.loading()) == ([1, 2], None)
 
 
+def test_a_line_that_has_begun_loads_no_more(bench: Bench) -> None:
+    bench.scheduler.grant(1, 0.05)
+    bench.speak(1, "2 loads")
+    bench.run_dry()
+    assert bench.scheduler.loading() is not None
+    bench.clock.now += LOADING_S
+    bench.run_dry()
+    assert (bench.serials(), bench.scheduler.loading()) == ([1], None)
+
+
 def test_a_line_that_comes_after_one_that_loaded_in_vain_does_not_wait(bench: Bench) -> None:
     bench.scheduler.grant(1, 10.0)
     bench.speak(1, "1 loads")
