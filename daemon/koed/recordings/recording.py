@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.errors import EngineError
+from koed.recordings import ffmpeg
 
 LOWEST_HZ, HIGHEST_HZ = 16_000, 384_000
 SHORTEST_S, LONGEST_S = 0.5, 30.0
@@ -38,15 +39,33 @@ class Recording:
 
 
 def read(source: bytes | Path, longest_s: float = LONGEST_S) -> Recording:
-    """A wav, flac, ogg or mp3 file (its bytes or its path) as one channel.
+    """A wav, flac, ogg or mp3 file (its bytes or its path) as one channel; with the program ffmpeg
+    also m4a, mp4, webm and aac.
 
-    Raises `EngineError` with a code ``reference_*`` and what to do; a file that is too long is
-    refused before it is decoded.
+    Raises `EngineError` with a code ``reference_*`` or ``decoder_missing`` and what to do; a file
+    that is too long is refused before it is decoded.
     """
-    soundfile = _soundfile()
     if isinstance(source, Path) and not source.is_file():
         what = "is a folder" if source.is_dir() else "does not exist"
         raise EngineError("reference_unreadable", f"{source} {what}", "name a recording")
+    if form := ffmpeg.kind(_head(source)):
+        with ffmpeg.as_wave(source, form, longest_s) as wave_file:
+            return _decoded(wave_file, longest_s)
+    return _decoded(source, longest_s)
+
+
+def _head(source: bytes | Path) -> bytes:
+    if isinstance(source, bytes):
+        return source[: ffmpeg.HEAD_BYTES]
+    try:
+        with source.open("rb") as file:
+            return file.read(ffmpeg.HEAD_BYTES)
+    except OSError:
+        return b""  # told by who reads it
+
+
+def _decoded(source: bytes | Path, longest_s: float) -> Recording:
+    soundfile = _soundfile()
     try:
         with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as f:
             _check_format(f.channels, f.samplerate)
@@ -57,7 +76,7 @@ def read(source: bytes | Path, longest_s: float = LONGEST_S) -> Recording:
         raise EngineError(
             "reference_unreadable",
             f"the reference audio cannot be read: {error}",
-            "give it as a wav, flac, ogg or mp3 file",
+            "give it as a wav, flac, ogg, mp3, m4a, mp4, webm or aac file",
         ) from error
     _check_length(len(samples) / rate_hz, SHORTEST_S, longest_s)  # a header may promise too much
     mono = np.ascontiguousarray(samples.mean(axis=1, dtype=np.float32))
