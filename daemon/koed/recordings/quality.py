@@ -119,11 +119,17 @@ def measure(clip: Recording) -> Measures:
     voiced = frames[levels > top - 20.0]
     return Measures(
         level_dbfs=10.0 * math.log10(float(np.mean(frames[loud] ** 2)) + 1e-12),
-        clipped=float(np.mean(np.abs(clip.samples) >= _FULL)),
+        clipped=_clipped(clip),
         noise_db=top - float(np.percentile(levels, 3)),
         silence=float(1.0 - np.mean(loud)),
         entropy=_entropy(voiced, clip.rate_hz),
     )
+
+
+def _clipped(clip: Recording) -> float:
+    """Files of floats may go beyond -1..1 unharmed: then their own peak is where a cut would be."""
+    sizes = np.abs(clip.samples)
+    return float(np.mean(sizes >= _FULL * max(1.0, float(sizes.max(initial=0.0)))))
 
 
 def framed(clip: Recording) -> NDArray[np.float64]:
