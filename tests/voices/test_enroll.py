@@ -147,6 +147,13 @@ def test_findings_name_what_is_wrong() -> None:
         assert found.advice
 
 
+def test_floats_beyond_full_scale_are_cut_only_where_they_are_flat() -> None:
+    hot = Recording(talk(4.0).samples * 30, RATE_HZ)
+    flat = Recording(np.clip(hot.samples, -5, 5), RATE_HZ)
+    assert quality.measure(hot).clipped < quality.CLIPPED_REMARK
+    assert quality.measure(flat).clipped > quality.CLIPPED_ERROR
+
+
 # --- what is written -------------------------------------------------------------------------
 
 
@@ -196,7 +203,7 @@ def test_nothing_is_replaced_without_force(folder: Path, tmp_path: Path) -> None
     ("given", "text", "lang"),
     [
         ("JP", "こんばんは", "ja"),
-        ("all_zh", "你好", "zh"),
+        ("all_zh", "你好，很高兴见到你", "zh"),
         (" EN ", "good evening", "en"),
         ("auto", "今日はOBSの話をします", "ja"),
         ("auto", "good evening, みんな, how are you", "en"),
@@ -218,6 +225,8 @@ def test_a_language_may_be_named_as_people_write_it(
         ({"lang": "auto", "text": "12 34"}, "bad_config"),
         ({"lang": "English"}, "bad_config"),
         ({"part": (0.0, 2.0)}, "reference_short"),
+        ({"lang": "ja"}, "reference_transcript"),
+        ({"text": "a word too much, " * 20}, "reference_transcript"),
     ],
 )
 def test_a_refusal_leaves_nothing(
@@ -238,10 +247,11 @@ def test_an_unfit_clip_leaves_nothing(folder: Path, tmp_path: Path) -> None:
 
 def test_a_part_is_taken_by_the_clock(folder: Path, tmp_path: Path) -> None:
     recording = talk(5.0, -0.5, 5.0, -0.5, 5.0)
-    report = enroll(wish(folder, recording, part=(5.2, 10.8)), folder, tmp_path)
+    asked = wish(folder, recording, part=(5.2, 10.8), text="good evening to all")
+    report = enroll(asked, folder, tmp_path)
     assert report.took.start_s == pytest.approx(5.5 - LEAD_S, abs=0.05)
     assert report.took.end_s == pytest.approx(10.5 + TAIL_S, abs=0.05)
-    assert report.transcript == "good evening"
+    assert report.transcript == "good evening to all"
 
 
 def test_a_part_that_is_not_there_and_a_file_that_is_not_there(

@@ -24,6 +24,7 @@ import yaml
 
 from koed.config import daemon as config
 from koed.config.profile import check_name, load_profile
+from koed.engine.gpt_sovits import transcript
 from koed.engine.worker.prepare import prepare_apart
 from koed.errors import ConfigError, EngineError
 from koed.recordings import quality
@@ -225,6 +226,7 @@ def _prepare(wish: Wish, draft: Path, cache: Path, report: Enrolment) -> None:
     """Compile the voice now: what is wrong with transcript or language shows here."""
     wanted = spec(load_profile(draft))
     if not wish.prepare:
+        _check_transcript(wish, report)
         return
     print("preparing the voice ...", file=sys.stderr, flush=True)
     try:
@@ -234,6 +236,16 @@ def _prepare(wish: Wish, draft: Path, cache: Path, report: Enrolment) -> None:
         if wish.model or error.code not in LATER:
             raise
         report.remarks.append(f"not prepared yet: {error}")
+
+
+def _check_transcript(wish: Wish, report: Enrolment) -> None:
+    """What preparing would say of it first."""
+    try:
+        transcript.check(report.transcript, wish.lang, report.took.end_s - report.took.start_s)
+    except EngineError as error:
+        if error.code not in LATER:
+            raise
+        report.remarks.append(f"the transcript was not checked: {error}")
 
 
 def _publish(draft: Path, target: Path, force: bool) -> None:

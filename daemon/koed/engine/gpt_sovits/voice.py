@@ -26,9 +26,9 @@ from koed.engine.gpt_sovits.model.hubert import with_pause
 from koed.engine.gpt_sovits.model.sovits import SAMPLE_RATE_HZ, SoundModel
 from koed.engine.gpt_sovits.model.style_encoder import Style
 from koed.engine.gpt_sovits.text_features import TextFeatures
+from koed.engine.gpt_sovits.transcript import check_language, check_pace, unreadable
 from koed.engine.loudness import integrated_lufs
 from koed.errors import EngineError
-from koed.g2p import script_check
 from koed.recordings.quality import check_clip
 
 log = logging.getLogger(__name__)
@@ -38,12 +38,6 @@ MOST_CLIPS = 16
 CALIBRATION_SEED = 0
 LOUDNESS = (-60.0, 0.0)
 """LUFS of a voice that is one; outside, the model is not what it should be."""
-_RIGHT = (
-    "write exactly what is said in the clip, in the usual letters of its language, and which"
-    " language that is: reference: lang, or koed enroll --lang"
-)
-PHONES_PER_S = (2.0, 40.0)
-"""Of a transcript: outside, it is not what is said in the clip."""
 
 
 class Base(Protocol):
@@ -117,39 +111,15 @@ def _prompt(
     if not transcript:
         log.warning("voice %s has no transcript: the text model goes without example", spec.name)
         return empty, empty, None
-    _check_language(transcript, reference.get("lang") or spec.lang)
+    lang = reference.get("lang") or spec.lang
+    check_language(transcript, lang)
     try:
-        reading = base.read(transcript, reference.get("lang") or spec.lang)
+        reading = base.read(transcript, lang)
     except EngineError as error:
-        raise EngineError(
-            "reference_transcript",
-            f"the transcript cannot be read: {error.message}",
-            _RIGHT,
-        ) from error
-    _check_transcript(reading.phones.numel() / clip.duration_s)
+        raise unreadable(error) from error
+    check_pace(reading.phones.numel() / clip.duration_s)
     heard = base.hubert(with_pause(features.for_prompt(clip)))
     return base.sound.semantic_codes(heard).cpu(), reading.phones, reading.bert
-
-
-def _check_transcript(phones_per_s: float) -> None:
-    low, high = PHONES_PER_S
-    if not low <= phones_per_s <= high:
-        much = "much" if phones_per_s > high else "little"
-        raise EngineError(
-            "reference_transcript",
-            f"the transcript has {phones_per_s:.0f} phones for a second of the clip, too {much}",
-            _RIGHT,
-        )
-
-
-def _check_language(transcript: str, lang: str) -> None:
-    plain = lang.lower().removeprefix("all_").split("-")[0]
-    if found := script_check.foreign_to(transcript, plain):
-        raise EngineError(
-            "reference_transcript",
-            f"the transcript is said to be {plain}, and is written in {found}",
-            _RIGHT,
-        )
 
 
 def _style(main: Recording, spec: ProfileSpec, base: Base) -> Style:
