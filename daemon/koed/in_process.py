@@ -29,6 +29,7 @@ from koed.engine.base import Chunk, Engine, Job, Telling
 from koed.engine.worker.prepare import prepared
 from koed.engine.worker.voice_cache import VoiceCache
 from koed.errors import EngineError, KoedError
+from koed.text import language
 from koed.text.normalize import normalize
 from koed.text.segment import segments
 from koed.voices.specs import spec
@@ -175,6 +176,7 @@ class LoadedVoice:
 
     def _jobs(self, text: str, lang: str | None, seed: int) -> Iterator[tuple[Job, float]]:
         """Each segment, and the seconds of silence behind it."""
+        language.check(lang)
         limits, own = self.config.text, self.profile.lang
         if len(text) > limits.max_chars:
             raise KoedError(

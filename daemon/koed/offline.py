@@ -18,6 +18,7 @@ from koed.events import Bus, LineEnd
 from koed.playback.dispatch import Outlet
 from koed.playback.inputs import Submit
 from koed.playback.queue import Line
+from koed.text import language
 from koed.text.normalize import normalize
 from koed.wiring import assemble
 
@@ -79,6 +80,7 @@ def render_file(
     config: Config, text: str, voice: str | None, lang: str | None, path: Path
 ) -> dict[str, Any]:
     """Speak ``text`` into ``path``. Returns ``{file, voice, seconds, took_s, rate_hz}``."""
+    language.check(lang)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="koed-") as folder:
         renderer = Renderer(config, Path(folder))

@@ -222,7 +222,7 @@ def test_voices_and_engines_are_told_once_a_change() -> None:
         return [x for x in world.player.inputs if isinstance(x, (VoiceState, Engine))]
 
     assert told() == [
-        Engine("a", "up", True, False, "idle"),
+        Engine("a", "up", True, False, "idle", languages=("*",)),
         VoiceState("low", engine="a", key="k-low", gain_db=2.0),
     ]
     assert told() == []

@@ -10,6 +10,7 @@ from koed.playback.effects import End
 from koed.playback.voice_choice import VoiceState
 from tests.playback.rig_player import (
     FIRST,
+    ONE,
     SECOND,
     THIRD,
     THREE,
@@ -147,6 +148,31 @@ def test_a_piece_that_cannot_be_said_is_left_out(code: str) -> None:
     rig.report("ended", 1)
     rig.hear(4)
     assert rig.over(1) == "finished"
+
+
+def test_a_piece_in_a_language_of_another_voice_is_said_by_that_one_alone() -> None:
+    """No fallback is written in the profile: who speaks the language is known all the same."""
+    rig = Rig()
+    rig.engine("b", languages=("*",))
+    rig.say(1, THREE, "alone")
+    rig.fail(4, "unknown_language")
+    told = rig.last("engine.fallback")
+    assert (told.voice, told.fallback) == ("alone", "other")
+    assert texts(rig) == [FIRST, SECOND]
+    assert [rig.jobs[s][1].voice for s in rig.parts()] == ["k-alone", "k-other"]
+    rig.make(1)
+    assert texts(rig)[2] == THIRD
+    assert rig.jobs[rig.parts()[2]][1].voice == "k-alone"
+
+
+def test_whoever_was_asked_in_its_place_and_cannot_either_is_the_last() -> None:
+    rig = Rig()
+    rig.engine("b", languages=("*",))
+    rig.say(1, ONE, "alone")
+    rig.fail(1, "unknown_language")
+    (second,) = rig.parts()
+    rig.fail(second, "unknown_language")
+    assert rig.over(1) == "failed unknown_language"
 
 
 def test_a_line_of_which_nothing_can_be_said_fails() -> None:

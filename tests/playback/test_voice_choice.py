@@ -271,3 +271,23 @@ def test_a_line_that_cannot_be_made_costs_that_line_only() -> None:
     assert rig.over(1) == "failed internal"
     rig.say(2)
     assert [rig.text_of(s) for s in rig.listed()] == [ONE]
+
+
+def test_of_a_language_speaks_a_voice_of_it_then_an_engine_that_names_it_then_any() -> None:
+    own, named, any_, same, away = (
+        VoiceState(name, lang=lang, engine=engine, key=name)
+        for name, lang, engine in (
+            ("z-own", "fr-FR", "any"), ("y-named", "ja", "names"), ("a-any", "en", "any"),
+            ("a-same", "fr", "neural"), ("a-away", "fr", "away"),
+        )
+    )  # fmt: skip
+    engines = {
+        "any": Engine("any", "up", languages=("en", "*")),
+        "names": Engine("names", "up", languages=("ja", "fr")),
+        "neural": Engine("neural", "up", languages=("ja", "*")),
+        "away": Engine("away", "down", languages=("fr",)),
+    }
+    for left in ([own, named, any_], [named, any_], [any_]):
+        there = Voices(WAIT, {v.name: v for v in (*reversed(left), same, away)}, engines)
+        assert there.of_language("fr-CA", besides="neural") == left[0]
+    assert Voices(WAIT, {"y": named}, engines).of_language("de", besides="neural") is None

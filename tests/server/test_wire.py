@@ -223,6 +223,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"op": "say", "text": "hi", "voice": "../low"}, "unknown_voice", "low"),
     ({"op": "say", "text": "hi", "voice": "low\0"}, "unknown_voice", "low"),
     ({"op": "say", "text": "hi", "output": "side"}, "unknown_output", "main"),
+    ({"op": "say", "text": "hi", "lang": "jp"}, "unknown_language", "did you mean 'ja'?"),
+    ({"op": "say_open", "lang": "xx"}, "unknown_language", "a code such as"),
     ({"op": "say", "text": MEGABYTE}, "text_too_long", "pieces"),
     ({"op": "say", "text": "hi", "key": MEGABYTE}, "bad_field", "at most"),
     ({"op": "say", "text": "hi", "author": MEGABYTE}, "bad_field", "at most"),

@@ -65,7 +65,7 @@ class ToneEngine:
 
     name = "tone"
     version = settings.fingerprint(SCHEMA)
-    capabilities = Capabilities(languages=("*",), restyle=True, word_times=True, mouths=True)
+    capabilities = Capabilities(languages=(), restyle=True, word_times=True, mouths=True)
 
     def __init__(self) -> None:
         self._hoard: list[NDArray[np.float32]] = []

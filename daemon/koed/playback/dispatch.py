@@ -202,7 +202,8 @@ class Dispatch:
             return
         self._engines[name] = (host.state, can, now)
         restyle, word_times = (can.restyle, can.word_times) if can else (False, False)
-        engine = Engine(name, host.state, restyle, word_times, host.doing, host.jobs)
+        languages = can.languages if can else ()
+        engine = Engine(name, host.state, restyle, word_times, host.doing, host.jobs, languages)
         if self.player.lineup.voices.engines.get(name) != engine:
             self._tell(engine)
 

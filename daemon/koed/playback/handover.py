@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from koe.protocol import EngineRetry
+from koe.protocol import EngineFallback, EngineRetry
 from koed.audio.arrangement import Joint
 from koed.playback.channel import Lane
 from koed.playback.lineup import Lineup
@@ -26,6 +26,8 @@ RETRIES_ALLOWED = 1
 """So often a line goes on in its own voice after a fault; then its fallback speaks."""
 UNSPEAKABLE = ("nothing_to_speak", "unknown_language", "unsupported_language")
 """In a segment the engine found no word that it can say. It costs this segment, not the line."""
+FOREIGN = ("unknown_language", "unsupported_language")
+"""Those of them that a voice of another engine may have words for."""
 JUDGED = "speech_"
 """Begins the codes of an engine that looked at its own work: what it sent before is whole."""
 PASSING = ("oom",)
@@ -66,11 +68,31 @@ class Handover:
         elif fallback is not None:
             self._lineup.fall_back(utterance, fallback, message)
             self._replay(utterance, part, torn)
+        elif code in FOREIGN and self._say_by_another(utterance, part, message):
+            pass
         elif code in UNSPEAKABLE and self._is_a_piece(utterance):
             log.warning("line %d: a piece is left out: %s", utterance.number, message)
             self._lineup.complete(utterance, part)
         else:
             self._lineup.fail(utterance, code, message)
+
+    def _say_by_another(self, utterance: Utterance, part: Part, reason: str) -> bool:
+        """Have a segment said by whoever speaks its language, where the profile names nobody; the
+        line's own voice goes on after it. False if nobody does."""
+        voices = self._lineup.voices
+        other = voices.of_language(part.segment.lang, besides=part.voice.engine)
+        if other is None or part.planned.by:
+            return False
+        self._lineup.publish(
+            EngineFallback(
+                utterance=utterance.number, voice=utterance.voice, fallback=other.name,
+                reason=reason,
+            )
+        )  # fmt: skip
+        self._lineup.take_back(utterance, part, rest_follows=True)
+        self._lineup.forget(utterance, part)
+        utterance.plan_first(Planned(part.segment, part.planned.continues, by=other.name))
+        return True
 
     def _worth_a_retry(
         self, utterance: Utterance, part: Part, code: str, has_fallback: bool

@@ -294,11 +294,13 @@ class Lineup:
     def _voice_for(self, utterance: Utterance) -> VoiceState | None:
         """The voice that can speak the next segment now; None = wait. Raises `KoedError` when the
         line has waited in vain."""
-        voice = self.voices.own(utterance)
+        upcoming = utterance.script.upcoming if utterance.script else None
+        voice = self.voices.available(upcoming.by) if upcoming else None
+        voice = voice or self.voices.own(utterance)
         if voice is None:
             voice = self.voices.fallback(utterance)
             if voice is not None:
-                self.fall_back(utterance, voice, "the engine is down")
+                self.fall_back(utterance, voice, self.voices.trouble(utterance))
         lane = self.lane_of(utterance)
         if voice is not None or lane is None or lane.utterances[0] is not utterance:
             utterance.waiting_since = None  # it is not its turn yet, or over

@@ -36,6 +36,8 @@ class Planned:
     """Of a restyled part: where it takes over from the one that it continues."""
     start_s: float = 0.0
     """Of a restyled part: where it begins in the sound of the segment."""
+    by: str = ""
+    """Name of the voice that says this one, as the line's does not speak its language."""
 
     @property
     def restyle_of(self) -> int:

@@ -47,6 +47,8 @@ class Engine:
     """As its worker told last: idle, warming, preparing, speaking; "" = nothing yet."""
     jobs: frozenset[int] = frozenset()
     """Serials of the jobs that it has and has not finished, as its worker told last."""
+    languages: tuple[str, ...] = ()
+    """As in `koed.engine.base.Capabilities`."""
 
 
 class Choosing(Protocol):
@@ -81,6 +83,17 @@ class Voices:
         found = (self.available(name) for name in names if name and name != line.voice)
         return next((other for other in found if other is not None), None)
 
+    def of_language(self, lang: str, besides: str) -> VoiceState | None:
+        """Who can speak it now, of all but the voices of the engine ``besides``: rather a voice of
+        that language than another, rather one whose engine names it than one that takes any."""
+        plain, found = lang.split("-")[0], []
+        for name in self.by_name:
+            voice = self.available(name)
+            speaks = self.engines[voice.engine].languages if voice else ()
+            if voice and voice.engine != besides and {plain, "*"} & {*speaks}:
+                found.append((voice.lang.split("-")[0] != plain, plain not in speaks, name))
+        return self.by_name[min(found)[2]] if found else None
+
     def can_restyle(self, voice: VoiceState) -> bool:
         engine = self.engines.get(voice.engine)
         return engine is not None and engine.state == "up" and engine.restyle
@@ -90,6 +103,11 @@ class Voices:
         voice = self.by_name.get(line.voice)
         canned = voice and voice.ready and line.upcoming_is_canned(voice)
         return voice if canned else self.available(line.voice)
+
+    def trouble(self, line: Choosing) -> str:
+        """Why the line's own voice cannot speak now."""
+        voice = self.by_name.get(line.voice)
+        return voice.message if voice and voice.code and not voice.ready else "the engine is down"
 
     def check_patience(self, line: Choosing, now: float) -> None:
         """Raises `KoedError` when a line has waited in vain for its voice."""

@@ -17,6 +17,7 @@ from koed.playback.dispatch import Dispatch
 from koed.playback.inputs import Submit
 from koed.playback.queue import Admission, Line
 from koed.server.zmq import Asker
+from koed.text import language
 from koed.text.normalize import clip, normalize
 from koed.voices.catalog import VoiceBook
 
@@ -155,6 +156,7 @@ class Handlers:
     def _submit(
         self, request: protocol.Say | protocol.SayOpen, text: str, in_pieces: bool = False
     ) -> dict[str, Any]:
+        language.check(request.lang)
         ttl_s = request.ttl_s
         if ttl_s is None and request.priority == "chatter":
             ttl_s = self._config.queue.chatter_ttl_s

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from koed.errors import KoedError
+
 CJK = frozenset({"ja", "zh", "yue", "ko"})
 HAN_LANGUAGES = frozenset({"ja", "zh", "yue"})
 
@@ -27,6 +29,39 @@ _SCRIPT_LANGUAGES: dict[str, tuple[str, ...]] = {
     "armenian": ("hy",),
 }
 _NOT_LATIN = CJK | {lang for langs in _SCRIPT_LANGUAGES.values() for lang in langs}
+
+_ISO_639_1 = (
+    "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy"
+    " da de dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu"
+    " hy hz ia id ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb"
+    " lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om"
+    " or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg sh si sk sl sm sn so sq sr ss st su sv"
+    " sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu"
+)
+_COUNTRIES = {"cn": "zh", "gb": "en", "hk": "yue", "jp": "ja", "tw": "zh-TW", "us": "en"}
+"""Written for the language now and then."""
+_CODE = re.compile(r"(auto_|all_)?(?P<plain>[a-z]{2,3})([-_][a-z0-9]{2,8})*|auto")
+"""Of ISO 639, perhaps with script or country; some engines know ``auto`` and ``all_``."""
+
+
+def check(lang: str | None) -> None:
+    """Raises `KoedError` ``unknown_language`` for what can be none; None is by voice and script.
+
+    Whether anybody here speaks it is another question.
+    """
+    found = _CODE.fullmatch(lang.lower()) if lang is not None else None
+    plain = found["plain"] if found else None
+    if lang is None or (
+        found and (plain is None or len(plain) == 3 or plain in _ISO_639_1.split())
+    ):
+        return
+    meant = _COUNTRIES.get(plain or "")
+    raise KoedError(
+        "unknown_language",
+        f"{lang[:40]!r} is no language",
+        f"did you mean {meant!r}?" if meant else "a code such as en, ja, zh, ko, yue, fr",
+    )
+
 
 _STRONG = re.compile(
     r"(?P<latin>[A-Za-z\xc0-\xd6\xd8-\xf6\xf8-\u024f\u1e00-\u1eff]+)"
