@@ -10,7 +10,7 @@ silencing the stream. docs/neural.md has more.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,8 @@ from koed.voices.specs import spec
 
 LANE = 1
 BLOCK_FRAMES = 480
+BETWEEN_S = 0.7
+"""Silence between two lines in a file."""
 Samples = NDArray[np.float32]
 
 
@@ -158,7 +160,7 @@ class LoadedVoice:
     def render(self, text: str, path: Path | str, lang: str | None = None, seed: int = 0) -> Spoken:
         """`speak` into a WAV file, 16 bit mono."""
         spoken = self.speak(text, lang, seed)
-        write_wav(str(path), to_int16(spoken.pcm), spoken.rate_hz)
+        write(path, [spoken])
         return spoken
 
     def facts(self) -> dict[str, str]:
@@ -217,6 +219,14 @@ class LoadedVoice:
         mixer.end(1)
         blocks += [*_pulled(mixer), mixer.render(mixer.delay_frames).copy()]
         return np.concatenate(blocks)[mixer.delay_frames :]
+
+
+def write(path: Path | str, lines: Sequence[Spoken]) -> None:
+    """All of ``lines`` into one WAV file, 16 bit mono. Raises `DeviceError` ``cannot_write``."""
+    rate_hz = lines[0].rate_hz
+    gap = np.zeros(round(BETWEEN_S * rate_hz), np.float32)
+    parts = [part for line in lines for part in (gap, line.pcm)]
+    write_wav(str(path), to_int16(np.concatenate(parts[1:])), rate_hz)
 
 
 def _pulled(mixer: Mixer) -> Iterator[Samples]:

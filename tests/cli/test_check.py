@@ -10,6 +10,8 @@ import pytest
 
 from koed.cli import check
 from koed.config.daemon import load
+from koed.engine.base import ProfileSpec
+from koed.engine.worker.check import check_apart
 
 
 @pytest.mark.slow
@@ -92,3 +94,40 @@ def test_whoever_is_named_and_is_not_there_is_told(
     path.write_text("obs: {scenes: {Game: {voice: hana}}}\n")
     config = load(path)
     assert not [f for f in [*check._voices(config), *check._obs(config)] if f.good is False]
+
+
+def profiles(folder: Path, **texts: str) -> Any:
+    (folder / "profiles").mkdir()
+    for name, text in texts.items():
+        (folder / "profiles" / f"{name}.yaml").write_text(text)
+    (folder / "koed.yaml").write_text("profiles: profiles\nvoice: low\n")
+    return load(folder / "koed.yaml")
+
+
+def test_what_an_engine_will_not_take_is_told_before_the_stream(tmp_path: Path) -> None:
+    config = profiles(
+        tmp_path,
+        low="engine: tone\nlang: en\n",
+        odd="engine: tone\nlang: en\nsettings: {hhz: 5, char_ms: -1}\n",
+    )
+    bad = {f.what: f for f in check._voices(config) if f.good is False}
+    assert bad.keys() == {"profile odd"}
+    assert "did you mean 'hz'" in bad["profile odd"].detail
+    assert "char_ms may not be -1" in bad["profile odd"].detail
+
+
+def test_an_engine_that_takes_all_its_profiles_is_well(tmp_path: Path) -> None:
+    config = profiles(tmp_path, low="engine: tone\nlang: en\n", up="engine: tone\nlang: en\n")
+    (found,) = [f for f in check._voices(config) if f.what == "engine tone"]
+    assert (found.good, found.detail) == (True, "can speak as low, up")
+
+
+def test_an_engine_that_ends_in_the_trial_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one whose library brings the process down."""
+    (tmp_path / "msgpack.py").write_text("import os; os._exit(7)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (found,) = check_apart([ProfileSpec("low", "en", {})], "tone")
+    assert found[0] == ""
+    assert found[1].code == "engine_broken"

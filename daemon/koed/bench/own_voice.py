@@ -6,10 +6,10 @@ import resource
 import statistics
 from typing import Any
 
-from koed.cli import try_voice
 from koed.config.daemon import Config
 from koed.config.profile import Profile
 from koed.in_process import LoadedVoice
+from koed.text.greeting import greeting
 
 FIRSTS, LINES = 20, 3
 """Lines whose first chunk is timed, and those that are spoken to their end."""
@@ -17,7 +17,7 @@ FIRSTS, LINES = 20, 3
 
 def measure(profile: Profile, config: Config) -> dict[str, Any]:
     """Measure and print a table; what is said is the greeting of `koed voices try`."""
-    text = try_voice.greeting(profile.lang)
+    text = greeting(profile.lang)
     with LoadedVoice(profile, config) as voice:
         voice.begin(text)
         firsts = sorted(voice.begin(text, seed=seed) for seed in range(FIRSTS))

@@ -8,13 +8,17 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from koed.cli import references
 from koed.config.daemon import Config, resolve
+from koed.config.profile import Profile
 from koed.config.profile_folder import ProfileFolder
+from koed.engine.base import ProfileSpec
+from koed.engine.worker.check import check_apart
 from koed.errors import DeviceError, KoedError
+from koed.voices.specs import spec
 
 NEURAL = ("torch", "transformers", "safetensors", "soundfile", "soxr")
 """Without these nothing of the neural voice runs."""
@@ -113,9 +117,25 @@ def _voices(config: Config) -> Iterator[Finding]:
     )
     for name, error in scan.broken.items():
         yield Finding(f"profile {name}", False, error.message, error.hint)
+    yield from _settings(scan.profiles.values())
     if scan.profiles:
         for where, what, hint in references.missing(config, {*scan.profiles, *scan.broken}):
             yield Finding(where, False, what, hint)
+
+
+def _settings(profiles: Iterable[Profile]) -> Iterator[Finding]:
+    """Whether the engines here take what profiles say; those on other machines are not asked."""
+    by_engine: dict[str, list[ProfileSpec]] = {}
+    for profile in profiles:
+        if profile.remote is None:
+            by_engine.setdefault(profile.engine, []).append(spec(profile))
+    for engine, specs in sorted(by_engine.items()):
+        names = ", ".join(sorted(spec.name for spec in specs))
+        found = check_apart(specs, engine)
+        for name, error in found:
+            yield Finding(f"profile {name or names}", False, error.message, error.hint)
+        if not found:
+            yield Finding(f"engine {engine}", True, f"can speak as {names}")
 
 
 def _obs(config: Config) -> Iterator[Finding]:

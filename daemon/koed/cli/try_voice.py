@@ -19,17 +19,8 @@ if TYPE_CHECKING:
     from koed.config.profile import Profile
     from koed.in_process import LoadedVoice, Spoken
 
-LINES = {
-    "en": "Good evening, and welcome to the stream. It is good to have you here.",
-    "ja": "こんばんは。今日も配信に来てくれて、本当にありがとうございます。",
-    "zh": "大家晚上好，欢迎来到今天的直播，谢谢你们。",
-    "yue": "大家好，歡迎嚟到今晚嘅直播，多謝你哋。",
-    "ko": "여러분 안녕하세요. 오늘 방송에 와 주셔서 감사합니다.",
-}
 ROUNDS = 2
 """A, B, A, B: who hears A again knows what was different."""
-BETWEEN_S = 0.7
-"""Silence between two lines of a file."""
 COLUMNS = (("voice", 14), ("engine", 12), ("model", 20), ("device", 22), ("precision", 10))
 FIGURES = (("first_chunk_ms", "first chunk ms", 15), ("rtf", "RTF", 8), ("seconds", "seconds", 8))
 
@@ -54,6 +45,9 @@ def arguments(actions: Any) -> None:
 
 def run(config: Config, args: argparse.Namespace) -> int:
     """The command; raises `KoedError`. ``--json``: an object for each line that was spoken."""
+    from koed.in_process import write
+    from koed.text.greeting import greeting
+
     profiles = [find(config, name) for name in (args.name, args.against) if name]
     text = args.text or greeting(args.lang or profiles[0].lang)
     sink = "" if args.out else _speakers()
@@ -72,7 +66,7 @@ def run(config: Config, args: argparse.Namespace) -> int:
                 lines.append(spoken)
                 _play(spoken, sink)
     if args.out:
-        _write(args.out, lines)
+        write(args.out, lines)
     return 0
 
 
@@ -88,16 +82,6 @@ def find(config: Config, name: str) -> Profile:
         hint = did_you_mean(name, scan.profiles)
         raise KoedError("unknown_voice", f"there is no voice {name[:40]!r}", hint or "koed voices")
     return scan.profiles[name]
-
-
-def greeting(lang: str) -> str:
-    """Raises `KoedError` ``no_text``."""
-    line = LINES.get(lang) or LINES.get(lang.split("-")[0])
-    if line is None:
-        raise KoedError(
-            "no_text", f"koed knows no greeting in {lang}", "write the text behind NAME"
-        )
-    return line
 
 
 def _speakers() -> str:
@@ -142,14 +126,3 @@ def _play(spoken: Spoken, sink: str) -> None:
 
     if sink:
         speakers.play(spoken.pcm, spoken.rate_hz, sink)
-
-
-def _write(path: Path, lines: list[Spoken]) -> None:
-    import numpy as np
-
-    from koed.audio.history import to_int16
-    from koed.audio.sinks import write_wav
-
-    gap = np.zeros(round(BETWEEN_S * lines[0].rate_hz), np.float32)
-    parts = [part for line in lines for part in (gap, line.pcm)]
-    write_wav(str(path), to_int16(np.concatenate(parts[1:])), lines[0].rate_hz)

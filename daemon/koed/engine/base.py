@@ -219,3 +219,11 @@ class Telling(Protocol):
 
     def vectors(self, profile: ProfileSpec, voice: Voice) -> dict[str, NDArray[np.float32]]:
         """What it knows of who speaks, by name, each ``[C]``. May take as long as `prepare`."""
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """An engine whose `Engine.prepare` takes long: it can tell beforehand what is wrong."""
+
+    def check(self, profile: ProfileSpec) -> None:
+        """Raise what `Engine.prepare` would of settings, language and models, at once."""

@@ -188,10 +188,18 @@ def test_settings_and_models_that_are_not_there(engine: GptSovitsEngine) -> None
         ({"model": "gsv-v2final"}, "unknown_model", V2),
         ({"model": ""}, "unknown_model", PRO),
     ):
-        with pytest.raises(EngineError) as caught:
-            engine.prepare(spec(**values))
-        assert caught.value.code == code
-        assert words in str(caught.value)
+        for refuses in (engine.prepare, engine.check):
+            with pytest.raises(EngineError) as caught:
+                refuses(spec(**values))
+            assert caught.value.code == code
+            assert words in str(caught.value)
+
+
+def test_a_profile_in_a_language_without_phones_is_told_by_a_look(engine: GptSovitsEngine) -> None:
+    engine.check(spec())
+    with pytest.raises(EngineError) as caught:
+        engine.check(dataclasses.replace(spec(), lang="fr"))
+    assert caught.value.code == "unknown_language"
 
 
 def test_a_voice_that_lacked_a_file_is_made_when_it_has_come(

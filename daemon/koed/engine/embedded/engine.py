@@ -68,7 +68,8 @@ class EmbeddedEngine:
         for _ in self._speak(_defaults(), _job("Hello.", "en")):
             pass
 
-    def prepare(self, profile: ProfileSpec) -> Voice:
+    def check(self, profile: ProfileSpec) -> None:
+        """`koed.engine.base.Checking`."""
         state = settings.read(SCHEMA, profile.settings, self.name)
         if not espeak.is_variant(state["variant"]):
             raise EngineError("bad_setting", "variant may have letters and digits only")
@@ -77,6 +78,10 @@ class EmbeddedEngine:
                 "bad_reference", "an embedded voice cannot imitate a reference",
                 "leave out reference, or choose another engine",
             )  # fmt: skip
+
+    def prepare(self, profile: ProfileSpec) -> Voice:
+        self.check(profile)
+        state = settings.read(SCHEMA, profile.settings, self.name)
         lang = profile.lang or "en"
         text = _CALIBRATION.get(_primary(lang), _ANY_LANGUAGE)
         spoken = list(self._speak(state, _job(text, lang)))

@@ -109,6 +109,12 @@ class GptSovitsEngine:
         if len(models) == 1:
             self.models.coming(Name("", "auto"))
 
+    def check(self, profile: ProfileSpec) -> None:
+        """`koed.engine.base.Checking`: settings, language and model; the reference is not heard."""
+        values = settings.read(SCHEMA, profile.settings, self.name)
+        setting(profile.lang)
+        self.models.find(values["model"])
+
     def prepare(self, profile: ProfileSpec) -> Voice:
         values = settings.read(SCHEMA, profile.settings, self.name)
         with translated(self.models), self._preparing:
