@@ -22,10 +22,10 @@ EXAMPLES: dict[Any, Any] = {
     int: 7, float: 0.25, str: "声", bool: True, tuple[int, ...]: (3, 4),
     tuple[Word, ...]: (Word(0, 5, 0.5), Word(6, 9, 1.25)),
     tuple[Mouth, ...]: (Mouth("o", 0.5), Mouth("closed", 0.75)),
-    Job: Job(9, 1, "key", "text", "ja", 1.5, 42, 8, 0.75, "client"),
+    Job: Job(9, 1, "key", "text", "ja", 1.5, 42, 8, 0.75, "client", {"temperature": 0.8}),
     wire.Lufs: -23.5,
     ProfileSpec: ProfileSpec("hana", "ja", {"pitch": 1.0, "d": {"a": [1, "b"]}}, {"audio": b"\0"}),
-    Capabilities: Capabilities(("en", "*"), True, False),
+    Capabilities: Capabilities(("en", "*"), True, False, True, ("speed", "seed")),
 }  # fmt: skip
 
 
@@ -82,6 +82,24 @@ def test_a_job_is_for_nobody_that_is_not_known() -> None:
     job = Job(1, 1, "key", "text", "en", owner="nobody")  # type: ignore[arg-type]
     with pytest.raises(wire.LinkError, match=r"air \| phrase \| client"):
         wire.decode(wire.encode(1, wire.Speak(job)))
+
+
+def test_whom_is_a_version_older_is_told_what_it_knows_and_tells_what_it_knows() -> None:
+    job, can = EXAMPLES[Job], EXAMPLES[Capabilities]
+    ready = wire.Ready("tone", can, 1, 1.0, "v1")
+    for message, newer in ((wire.Speak(job), 0), (ready, 1)):
+        values = msgpack.unpackb(wire.encode(5, message, wire.VERSION - 1))
+        whole = msgpack.unpackb(wire.encode(5, message))
+        assert values[2 + newer] == whole[2 + newer][:-1]
+    _, heard = wire.decode(wire.encode(5, ready, wire.VERSION - 1))
+    assert heard == dataclasses.replace(
+        ready, capabilities=dataclasses.replace(can, line_fields=("speed",))
+    )
+    _, said = wire.decode(wire.encode(5, wire.Speak(job), wire.VERSION - 1))
+    assert said == wire.Speak(dataclasses.replace(job, settings={}))
+    values[3] = values[3][:-1]  # less than that is no message
+    with pytest.raises(wire.LinkError):
+        wire.decode(msgpack.packb(values))
 
 
 def test_samples_are_whole_and_read_only() -> None:

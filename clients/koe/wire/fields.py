@@ -57,7 +57,8 @@ def _reader(annotation: Any) -> Callable[[Any], Any]:
         return functools.partial(_items, annotation, make, _reader(inner[0]))
     if dataclasses.is_dataclass(annotation):
         readers = [_reader(each) for each in hints(annotation).values()]
-        return functools.partial(_in_order, annotation, readers)
+        older = sum("since" not in field.metadata for field in dataclasses.fields(annotation))
+        return functools.partial(_in_order, annotation, readers, older)
     return functools.partial(_instance, origin or annotation)
 
 
@@ -90,10 +91,11 @@ def _items(annotation: Any, make: type, reader: Callable[[Any], Any], value: Any
     return make(map(reader, value))
 
 
-def _in_order(cls: Any, readers: list[Callable[[Any], Any]], value: Any) -> Any:
-    if not isinstance(value, list) or len(value) != len(readers):
+def _in_order(cls: Any, readers: list[Callable[[Any], Any]], older: int, value: Any) -> Any:
+    """What one of an older version does not know, after its ``older`` fields, has its default."""
+    if not isinstance(value, list) or not older <= len(value) <= len(readers):
         raise Misfit(cls, value)
-    return cls(*(reader(item) for reader, item in zip(readers, value, strict=True)))
+    return cls(*(reader(item) for reader, item in zip(readers, value, strict=False)))
 
 
 def _instance(cls: type, value: Any) -> Any:

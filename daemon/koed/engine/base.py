@@ -14,6 +14,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+SINCE_5 = {"since": 5}
+"""Marks a field that is new in this version of the engine wire: older workers and stages are told
+nothing of it. Such a field stands last and has a default."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -27,6 +31,9 @@ class Capabilities:
     """Some or all languages give `Chunk.words`."""
     mouths: bool = False
     """Some or all languages give `Chunk.mouths`."""
+    line_fields: tuple[str, ...] = field(default=("speed",), metadata=SINCE_5)
+    """The fields of a line (`koed.config.manner`) that it obeys: ``speed`` and ``seed`` as
+    `Job` has them, others in `Job.settings`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,9 @@ class Job:
     """With ``restyle_of``: the position in that job's sound from which to go on."""
     owner: Owner = "air"
     """A worker takes jobs of the air first, then those of clients, then phrases."""
+    settings: Mapping[str, float] = field(default_factory=dict, metadata=SINCE_5)
+    """Values for this job alone, in place of the voice's: only such as `Capabilities.line_fields`
+    names."""
 
 
 @dataclass(frozen=True, slots=True)

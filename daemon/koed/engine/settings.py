@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +73,16 @@ def fingerprint(schema: Schema, revision: int = 1) -> str:
     """A version for `Engine.version`: another one for any change of the settings, and for a
     ``revision`` that is raised when the same settings come to mean another sound."""
     return f"{revision}-{zlib.crc32(repr(sorted(schema.items())).encode()):08x}"
+
+
+def replaced(
+    schema: Schema, values: Mapping[str, Any], by: Mapping[str, Any], allowed: Collection[str]
+) -> dict[str, Any]:
+    """``values`` of a voice with those of one job in their place, as far as they are ``allowed``.
+
+    Raises `EngineError` ``bad_setting``.
+    """
+    return read(schema, {**values, **{n: v for n, v in by.items() if n in allowed}}, "a line")
 
 
 def read(schema: Schema, given: Mapping[str, Any], engine: str) -> dict[str, Any]:

@@ -21,8 +21,10 @@ from koe.wire.fields import AnyFloat, Misfit, read
 from koed.engine.base import Capabilities, Job, Mouth, ProfileSpec, Word
 from koed.errors import KoedError
 
-VERSION = 4
-"""Rises with every change of a message; both sides must have the same."""
+VERSION = 5
+"""Rises with every change of a message."""
+SPOKEN = (VERSION, VERSION - 1)
+"""One of the version before is served with what it knows; with any other there is no talking."""
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Reference audio is the largest thing that crosses; more closes the connection."""
@@ -254,21 +256,23 @@ class LinkError(KoedError):
         super().__init__("bad_message", message)
 
 
-def encode(session: int, message: Message) -> bytes:
-    """A message as its one (or first) frame. A lone surrogate in a text becomes ``?``."""
-    values = [_plain(getattr(message, f.name)) for f in dataclasses.fields(message)]
+def encode(session: int, message: Message, version: int = VERSION) -> bytes:
+    """A message as its one (or first) frame, for whom speaks ``version``. A lone surrogate in a
+    text becomes ``?``."""
+    values = _plain(message, version)
     data: bytes = msgpack.packb(
         [message.kind, session, *values], use_bin_type=True, unicode_errors="replace"
     )
     return data
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, version: int) -> Any:
     if dataclasses.is_dataclass(value):
-        return [_plain(getattr(value, f.name)) for f in dataclasses.fields(value)]
+        known = [f for f in dataclasses.fields(value) if f.metadata.get("since", 0) <= version]
+        return [_plain(getattr(value, f.name), version) for f in known]
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+        return {k: _plain(v, version) for k, v in value.items()}
+    return [_plain(v, version) for v in value] if isinstance(value, (tuple, list)) else value
 
 
 def decode(frame: bytes) -> tuple[int, Message]:

@@ -124,6 +124,34 @@ def test_speed_changes_how_long_it_takes(engine: GptSovitsEngine, voice: Voice) 
     assert fast == pytest.approx(usual / 1.6, rel=0.1)
 
 
+def test_a_job_may_have_settings_of_its_own(engine: GptSovitsEngine, voice: Voice) -> None:
+    usual = spoken(engine.stream(voice, job(voice)))[0]
+    calm = spoken(engine.stream(voice, job(voice, settings={"top_k": 1})))[0]
+    assert not np.array_equal(usual[: len(calm)], calm[: len(usual)])
+    sure = engine.prepare(spec("sure", top_k=1))
+    assert np.array_equal(calm, spoken(engine.stream(sure, job(sure)))[0])
+    again = spoken(engine.stream(voice, job(voice)))[0]
+    assert np.array_equal(usual, again)  # the voice is as it was
+
+
+@pytest.mark.parametrize(
+    "values", [{"temperature": float("nan")}, {"temperature": 1e9}, {"top_k": 0.5}, {"top_k": "x"}]
+)
+def test_a_setting_of_a_job_that_may_not_be_costs_the_job(
+    engine: GptSovitsEngine, voice: Voice, values: dict[str, object]
+) -> None:
+    with pytest.raises(EngineError, match="may not be"):
+        engine.stream(voice, job(voice, settings=values))
+
+
+def test_a_job_changes_nothing_but_what_is_a_lines(engine: GptSovitsEngine, voice: Voice) -> None:
+    usual, same = (
+        spoken(engine.stream(voice, job(voice, settings=values)))[0]
+        for values in ({}, {"model": "none such", "guards": 3})
+    )
+    assert np.array_equal(usual, same)
+
+
 def test_several_voices_share_one_base_model(engine: GptSovitsEngine, voice: Voice) -> None:
     second = engine.prepare(spec("w", OTHER))
     engine.load(second)

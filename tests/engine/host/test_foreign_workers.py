@@ -11,7 +11,7 @@ import pytest
 
 from koed.engine import wire
 from koed.engine.host import workers
-from tests.engine.hosting import started, theatre, voice
+from tests.engine.hosting import job, started, theatre, voice
 
 STRANGER = """
 import sys, msgpack, zmq
@@ -38,7 +38,7 @@ def pose(monkeypatch: pytest.MonkeyPatch, behaviour: str) -> None:
     monkeypatch.setattr(workers, "worker_command", command)
 
 
-@pytest.mark.parametrize("version", [3, 5])
+@pytest.mark.parametrize("version", [wire.VERSION - 2, wire.VERSION + 1])
 def test_a_child_of_another_version_is_told_with_the_cure_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
@@ -50,10 +50,38 @@ def test_a_child_of_another_version_is_told_with_the_cure_and_tried_again(
         assert (code, lost) == ("worker_unreachable", [])
         assert message == (
             f"the worker on this machine speaks version {version} of koed's engine wire, this "
-            "stage version 4: update koed on the older of the two (pip install -U koed) and start "
+            f"stage version {wire.VERSION}: update koed on the older of the two (pip install -U koed) and start "
             "it again"
         )
         assert stage.diary.ups == []
+
+
+def test_a_child_of_the_version_before_is_served_with_what_it_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = wire.VERSION - 1
+    behaviour = f"""
+        say("here", 0, {older})
+        kind, session, version = hear()
+        assert (kind, version) == ("hello", {older})
+        say("ready", session, "tone", [["*"], False, False, False], 1, 1.0, "1")
+        while True:
+            kind, session, *rest = hear()
+            if kind == "prepare":
+                key, (name, *_) = rest
+                say("prepared", session, key, name, -20.0, True, 0.1)
+            if kind == "speak":
+                (serial, lane, _, _, _, _, seed, _, _, owner), = rest
+                say("failed", session, serial, lane, owner, str(seed))
+    """
+    pose(monkeypatch, behaviour)
+    with theatre(tmp_path) as stage:
+        key = started(stage)
+        assert stage.host.capabilities is not None
+        assert stage.host.capabilities.line_fields == ("speed",)
+        stage.host.speak(job(1, key, settings={"temperature": 0.5}, seed=9))
+        stage.until(lambda: stage.diary.failures)
+        assert stage.diary.failures == {1: ("air", "9")}
 
 
 @pytest.mark.parametrize("lufs", [-math.inf, math.nan, 3.5])

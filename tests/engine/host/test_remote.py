@@ -242,10 +242,11 @@ def test_another_version_of_the_wire_is_refused_in_words(
     elsewhere: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere.start()
-    monkeypatch.setattr(wire, "VERSION", wire.VERSION + 1)
+    monkeypatch.setattr(wire, "VERSION", wire.VERSION + 2)
+    monkeypatch.setattr(wire, "SPOKEN", (wire.VERSION, wire.VERSION - 1))
     with stage_of(elsewhere, tmp_path) as (stage, _):
         told = (
-            f"the worker at {elsewhere.address} speaks version {wire.VERSION - 1} of koed's engine "
+            f"the worker at {elsewhere.address} speaks version {wire.VERSION - 2} of koed's engine "
             f"wire, this stage version {wire.VERSION}: update koed on the older of the two "
             "(pip install -U koed) and start it again"
         )
@@ -265,7 +266,7 @@ def test_what_an_older_worker_says_of_versions_is_told_with_the_cure(
         while old.poll(0):
             sender, frame = old.recv_multipart()
             kind, session, version = msgpack.unpackb(frame)
-            assert (kind, version) == ("hello", 4)
+            assert (kind, version) == ("hello", wire.VERSION)
             words = (
                 "this worker speaks version 3 of the engine wire, the stage 4: "
                 "install the same koed on both"
@@ -279,9 +280,41 @@ def test_what_an_older_worker_says_of_versions_is_told_with_the_cure(
         assert code == "worker_unreachable"
         assert message == (
             f"the worker at {elsewhere.address} speaks version 3 of koed's engine wire, this "
-            "stage version 4: update koed on the older of the two (pip install -U koed) and start "
+            f"stage version {wire.VERSION}: update koed on the older of the two (pip install -U koed) and start "
             "it again"
         )
+    context.destroy(linger=0)
+
+
+def test_a_worker_of_the_version_before_is_asked_again_in_its_own(
+    elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    older = wire.VERSION - 1
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    old = context.socket(zmq.ROUTER)
+    old.curve_server = True
+    old.curve_publickey, old.curve_secretkey = keys.server_pair(elsewhere.keys)
+    old.bind(elsewhere.address)
+    can = [["*"], False, False, False]
+
+    def up() -> bool:
+        while old.poll(0):
+            sender, frame = old.recv_multipart()
+            kind, session, *rest = msgpack.unpackb(frame)
+            answers: list[list[object]] = []
+            if kind == "hello" and rest != [older]:
+                answers = 2 * [["refused", session, wire.differ("over there", older, rest[0])]]
+            elif kind == "hello":
+                answers = [["ready", session, "tone", can, 1, 1.0, "v1"]]
+            elif kind == "prepare":
+                answers = [["prepared", session, rest[0], "hana", -20.0, True, 0.0]]
+            for answer in answers:
+                old.send_multipart([sender, msgpack.packb(answer)])
+        return bool(stage.diary.ups)
+
+    with stage_of(elsewhere, tmp_path) as (stage, _):
+        stage.until(up)
+        assert stage.diary.downs == []
     context.destroy(linger=0)
 
 

@@ -13,9 +13,9 @@ import pytest
 import zmq
 
 from koed.engine import wire
-from koed.engine.base import Job
+from koed.engine.base import Capabilities, Job
 from koed.engine.worker import io_thread
-from koed.engine.worker.io_thread import AT_WORK_S, OWNER_S, IoThread, Pulse
+from koed.engine.worker.io_thread import AT_WORK_S, OWNER_S, IoThread, Pulse, Warm
 from koed.engine.worker.scheduler import Scheduler
 
 STOOD_STILL_S = 30.0
@@ -64,6 +64,9 @@ class Stage:
             _, message = wire.decode(self._socket.recv())
             if isinstance(message, kind):
                 return message
+
+    def warm(self, can: Capabilities) -> None:
+        self._io_thread.warm(Warm("tone", can, "v1"))
 
     def beat(self) -> wire.Beat:
         return self.hear(wire.Beat)
@@ -155,7 +158,7 @@ def test_its_beat_names_the_jobs_that_are_still_to_be_made(stage: Stage) -> None
     stage.beat_with(())
 
 
-@pytest.mark.parametrize("version", [wire.VERSION - 1, wire.VERSION + 1])
+@pytest.mark.parametrize("version", [wire.VERSION - 2, wire.VERSION + 1])
 def test_a_stage_of_another_version_is_refused_by_name_with_the_cure(
     stage: Stage, version: int
 ) -> None:
@@ -167,3 +170,12 @@ def test_a_stage_of_another_version_is_refused_by_name_with_the_cure(
     )
     stage.say(wire.Speak(Job(1, 1, "k", "text", "en")))  # it serves on whom it served
     stage.beat_with((1,))
+
+
+def test_a_stage_of_the_version_before_is_told_what_it_knows(stage: Stage) -> None:
+    stage.warm(Capabilities(("en",), line_fields=("speed", "seed")))
+    assert stage.hear(wire.Ready).capabilities.line_fields == ("speed", "seed")
+    stage.say(wire.Hello(wire.VERSION - 1), session=2)
+    assert stage.hear(wire.Ready).capabilities == Capabilities(("en",))
+    stage.say(wire.Hello(wire.VERSION), session=3)
+    assert stage.hear(wire.Ready).capabilities.line_fields == ("speed", "seed")

@@ -63,6 +63,8 @@ SCHEMA: settings.Schema = {
 """``model`` is a name that ``koed models list`` prints; empty = the only one. Tokens last 40 ms.
 ``residency: pinned`` keeps the base model in memory for good."""
 
+LINE_FIELDS = ("speed", "seed", "temperature", "top_k")
+
 REVISION = 2
 """Of the state of a voice and of what it sounds like."""
 PREPARED_MOST = 64
@@ -75,8 +77,9 @@ class GptSovitsEngine:
     name = "gpt_sovits"
     version = settings.fingerprint(SCHEMA, REVISION)
     capabilities = Capabilities(
-        languages=("zh", "ja", "en", "ko", "yue"), restyle=True, word_times=True, mouths=True
-    )
+        languages=("zh", "ja", "en", "ko", "yue"), restyle=True, word_times=True, mouths=True,
+        line_fields=LINE_FIELDS,
+    )  # fmt: skip
 
     def __init__(
         self, folder: Path | None = None, device: str = "", budget_bytes: int = 0, cores: int = 0
@@ -238,11 +241,11 @@ class GptSovitsEngine:
         refused: list[guards.Verdict],
     ) -> Codes:  # fmt: skip
         """The text model on its way, not yet begun; verdicts go into ``refused``."""
-        values = prepared.settings
+        values = settings.replaced(SCHEMA, prepared.settings, job.settings, LINE_FIELDS)
         guarded = values["guards"] == "strict"
         bounds = guards.limits(reading.phones.numel(), prepared.codes_per_phone)
         most = min(MOST_CODES, bounds.most + 1) if guarded else MOST_CODES
-        prompt = _prompt(prepared, reading, base, most)
+        prompt = _prompt(values, prepared, reading, base, most)
         again = torch.equal(prepared.phones.cpu(), reading.phones)
         example = [] if again else prepared.codes.tolist()
 
@@ -294,9 +297,11 @@ def _script(reading: TextFeatures, prepared: Prepared, job: Job, pace_s: float) 
     )
 
 
-def _prompt(prepared: Prepared, reading: TextFeatures, base: Base, most: int) -> Prompt:
+def _prompt(
+    values: Mapping[str, Any], prepared: Prepared, reading: TextFeatures, base: Base, most: int
+) -> Prompt:
     """What the reference says, and then the text."""
-    values, device = prepared.settings, base.t2s.device
+    device = base.t2s.device
     bert: Tensor | None = None
     if prepared.bert is not None or reading.bert is not None:
         bert = torch.cat(

@@ -253,8 +253,9 @@ class EngineHost:
             case wire.Beat():
                 worker.beat = message
                 worker.rss_mb = worker.rss_mb if worker.child else message.rss_mb
-            case wire.Here(wire.VERSION):
-                self._send(worker, wire.Hello(wire.VERSION))
+            case wire.Here() | wire.Refused() if version := versions.common(message):
+                worker.version = version
+                self._send(worker, wire.Hello(version))
             case wire.Ready():
                 worker.ready = message
                 self._up_if_complete(workers, worker)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from koed.config.daemon import EngineConfig
+from koed.engine import wire
 from koed.engine.host.process import ChildProcess
 from koed.engine.wire import Beat, Keep, Ready
 
@@ -36,6 +37,8 @@ class WorkerState:
     child: ChildProcess | None
     started: float
     address: str = ""
+    version: int = field(default_factory=lambda: wire.VERSION)
+    """Of the wire, as it is spoken with this worker."""
     greeted: bool = False
     """It has answered in this session: voices can be sent."""
     hello_at: float = 0.0

@@ -86,7 +86,9 @@ class Workers:
 
     def send(self, worker: WorkerState, message: Message) -> None:
         """What cannot be sent is lost with its worker, of which `unwell` will tell."""
-        if not self._transport.send(worker.identity, wire.encode(worker.session, message)):
+        if not self._transport.send(
+            worker.identity, wire.encode(worker.session, message, worker.version)
+        ):
             log.debug("%s: nobody there for %s", self._name, message.kind)
 
     def tell_wanted(self, wanted: Collection[int], *, again: bool) -> None:
@@ -191,7 +193,7 @@ class Workers:
         if worker is None or worker.child is not None or now < worker.hello_at:
             return
         worker.hello_at = now + (PING_S if worker.greeted else HELLO_S)
-        self.send(worker, wire.Ping() if worker.greeted else wire.Hello(wire.VERSION))
+        self.send(worker, wire.Ping() if worker.greeted else wire.Hello(worker.version))
 
     # --- farewell ----------------------------------------------------------------------------
 

@@ -118,6 +118,8 @@ class IoThread:
         self._owner = b""
         self._owner_heard = 0.0
         self._session = 0
+        self._version = wire.VERSION
+        """Of the wire, as the stage speaks it."""
         self._warm: Warm | None = None
         self._log_lines = 0
         self._ended = False
@@ -189,7 +191,7 @@ class IoThread:
         if self._listening and not self._owner:
             return
         frames = [self._owner] if self._listening else []
-        frames.append(wire.encode(session, message))
+        frames.append(wire.encode(session, message, self._version))
         if pcm is not None:
             frames.append(pcm)
         try:
@@ -221,7 +223,7 @@ class IoThread:
     def _greet(self, sender: bytes, session: int, hello: wire.Hello) -> None:
         now = time.monotonic()
         refusal = ""
-        if hello.version != wire.VERSION:
+        if hello.version not in wire.SPOKEN:
             refusal = wire.differ(f"at {os.uname().nodename}", wire.VERSION, hello.version)
         elif self._owner not in (b"", sender) and now - self._owner_heard < OWNER_S:
             refusal = "this worker serves another stage"
@@ -231,7 +233,7 @@ class IoThread:
             return
         self._owner_heard = now
         if sender != self._owner or session != self._session:
-            self._owner, self._session = sender, session
+            self._owner, self._session, self._version = sender, session, hello.version
             self._scheduler.reset(session)
         self._post_ready()
 

@@ -1,0 +1,72 @@
+"""How something is to be spoken: what can be said of a line, of a style and of a voice. Pure.
+
+A new field of a line is added here and to `koe.wire.requests.Manner`; an engine that obeys it names
+it in `koed.engine.base.Capabilities.line_fields`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args
+
+from koed.config.schema import Range
+from koed.errors import KoedError
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """None = as what is more general says: of a line its style, then the voice, then the engine."""
+
+    speed: Annotated[float, Range(0.5, 2.0)] | None = None
+    """1 = as the voice is; 2 = twice as fast."""
+    temperature: Annotated[float, Range(0.01, 2.0)] | None = None
+    """Of a neural voice: how far it may stray from the likeliest sound."""
+    top_k: Annotated[int, Range(1, 1024)] | None = None
+    """Of a neural voice: among so many of the likeliest sounds it chooses."""
+    seed: Annotated[int, Range(0, 2**31 - 1)] | None = None
+    """Of a neural voice: the same one and the same text give the same sound."""
+
+    @property
+    def given(self) -> dict[str, float]:
+        """What is not None, by name."""
+        values = {name: getattr(self, name) for name in NAMES}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def over(self, general: Manner) -> Manner:
+        """What this says, and where it says nothing, what ``general`` does."""
+        return Manner(**(general.given | self.given))  # type: ignore[arg-type]
+
+    def only(self, names: Collection[str]) -> Manner:
+        """Of this, the fields that an engine obeys."""
+        return Manner(**{n: v for n, v in self.given.items() if n in names})  # type: ignore[arg-type]
+
+    @staticmethod
+    def of(source: Any) -> Manner:
+        """The fields of whatever has them. Raises `KoedError` ``bad_field`` if one may not be."""
+        given = {name: getattr(source, name) for name in NAMES}
+        for name, value in given.items():
+            what = "" if value is None else _RANGES[name].problem(value)
+            if what:
+                allowed = _RANGES[name]
+                raise KoedError(
+                    "bad_field",
+                    f"{name} may not be {value!r:.40}",
+                    f"{name} is from {allowed.low:g} to {allowed.high:.10g}",
+                )
+        return Manner(**given)
+
+
+NAMES = tuple(field.name for field in dataclasses.fields(Manner))
+PLAIN = Manner()
+
+
+def _ranges() -> dict[str, Range]:
+    hints = typing.get_type_hints(Manner, include_extras=True)
+    marks = {name: get_args(get_args(hints[name])[0]) for name in NAMES}
+    return {name: next(m for m in found if isinstance(m, Range)) for name, found in marks.items()}
+
+
+_RANGES = _ranges()
