@@ -120,7 +120,7 @@ TABLE = {
         " koed.errors koed.events koed.playback koed.text",
         "numpy",
     ),
-    "koed.playback.queue": May("koed.errors koed.events"),
+    "koed.playback.queue": May("koed.config.delivery koed.errors koed.events"),
     "koed.playback.recorder": May(
         "koe.protocol koed.audio.arrangement koed.config koed.engine.base koed.playback",
         "numpy msgpack",

@@ -85,11 +85,17 @@ def _all(classes: dict[str, type[Request]] | dict[str, type[Event]]) -> Iterable
         said = cls.__dict__.get("__doc__") or ""
         if said and not said.startswith(f"{cls.__name__}("):  # a dataclass makes itself one
             yield _plain(said) + "\n"
-        rows = [_row(cls, field) for field in dataclasses.fields(cls) if field.name not in SHARED]
+        rows = [_row(cls, field) for field in _fields(cls) if field.name not in SHARED]
         if rows and issubclass(cls, Request):
             yield from ("| field | | if left out | meaning |", "|---|---|---|---|", *rows, "")
         elif rows:
             yield from ("| field | | meaning |", "|---|---|---|", *rows, "")
+
+
+def _fields(cls: type[Request] | type[Event]) -> list[dataclasses.Field[Any]]:
+    """Its own first, then what it shares with others."""
+    own = inspect.get_annotations(cls)
+    return sorted(dataclasses.fields(cls), key=lambda field: field.name not in own)
 
 
 def _row(cls: type, field: dataclasses.Field[Any]) -> str:

@@ -167,11 +167,18 @@ class Verbs(Asker, Generic[Opened]):
         author: str | None = None,
         output: str | None = None,
         wait: bool = False,
+        style: str | None = None,
+        reference: str | None = None,
+        speed: float | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        seed: int | None = None,
     ) -> Call[SayResult]:
         """Speak ``text``; with ``wait`` return when it is over. See `koe.protocol.Say`."""
         request = protocol.Say(
             text=text, voice=voice, lang=lang, priority=priority, ttl_s=ttl_s, key=key,
-            author=author, output=output, wait=wait,
+            author=author, output=output, wait=wait, style=style, reference=reference,
+            speed=speed, temperature=temperature, top_k=top_k, seed=seed,
         )  # fmt: skip
         return Call(request, SayResult.read)
 
@@ -185,12 +192,19 @@ class Verbs(Asker, Generic[Opened]):
         key: str | None = None,
         author: str | None = None,
         output: str | None = None,
+        style: str | None = None,
+        reference: str | None = None,
+        speed: float | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        seed: int | None = None,
     ) -> Opened:
         """Begin a line whose text comes piece by piece, as from a chatbot; enter it with ``with``,
         of `koe.aio.AsyncClient` with ``async with``."""
         request = protocol.SayOpen(
             voice=voice, lang=lang, priority=priority, ttl_s=ttl_s, key=key, author=author,
-            output=output,
+            output=output, style=style, reference=reference, speed=speed,
+            temperature=temperature, top_k=top_k, seed=seed,
         )  # fmt: skip
         return self._open(request)
 

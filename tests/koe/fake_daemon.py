@@ -28,7 +28,14 @@ Answer = Callable[[Any], dict[str, Any]]
 PCM = bytes(range(256)) * 40
 RATE_HZ = 8000
 VOICES = [
-    {"name": "hana", "engine": "embedded", "lang": "ja", "ready": True, "tags": ["calm"]},
+    {
+        "name": "hana",
+        "engine": "embedded",
+        "lang": "ja",
+        "ready": True,
+        "tags": ["calm"],
+        "styles": ["happy", "sad"],
+    },
     {"name": "rex", "engine": "tone", "lang": "en", "ready": False, "error": "no file"},
 ]
 
@@ -189,7 +196,8 @@ class FakeDaemon:
             return {"utterance": utterance, "voice": request.voice or "hana"}
         answers: dict[str, Answer] = {
             "say": lambda r: {"utterance": utterance, "voice": r.voice or "hana", "position": 2,
-                              "truncated": r.priority == "chatter", "new_in_v9": 1},
+                              "truncated": r.priority == "chatter", "new_in_v9": 1}
+            | ({"ignored": ["temperature", "seed"]} if r.seed is not None else {}),
             "say_append": lambda r: {},
             "say_close": lambda r: {"utterance": r.utterance},
             "stop": lambda r: {"dropped": [7, 8]},

@@ -20,6 +20,7 @@ from koe.protocol import Event
 from koed.audio.arrangement import Report
 from koed.audio.mixer import Mixer
 from koed.config.daemon import Config, QueueConfig, TextConfig
+from koed.config.delivery import PLAIN, Delivery
 from koed.engine.base import Capabilities, Job, Mouth, Word
 from koed.engine.jobs import Jobs
 from koed.errors import KoedError
@@ -137,6 +138,7 @@ class ImitatedProfile:
     fallback: str | None = None
     speed: float = 1.0
     loudness_lufs: float | None = None
+    delivery: Delivery = PLAIN
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class ImitatedBook:
         }
         self._profile = ImitatedProfile()
 
-    def names(self) -> list[str]:
+    def all_names(self) -> list[str]:
         return list(self.voices)
 
     def profile(self, name: str) -> ImitatedProfile:

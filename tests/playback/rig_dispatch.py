@@ -13,6 +13,7 @@ import numpy as np
 from koe.protocol import Event
 from koed.audio.arrangement import Entry, Report
 from koed.config.daemon import Config
+from koed.config.delivery import PLAIN, Delivery
 from koed.engine.base import Capabilities, Job, Word
 from koed.engine.jobs import Jobs
 from koed.errors import KoedError
@@ -106,6 +107,7 @@ class Profile:
     fallback: str | None = None
     speed: float = 1.0
     loudness_lufs: float | None = None
+    delivery: Delivery = PLAIN
 
 
 @dataclass
@@ -128,7 +130,7 @@ class FakeBook:
         self.looks += 1
         return self.looks
 
-    def names(self) -> list[str]:
+    def all_names(self) -> list[str]:
         return list(self.ready_)
 
     def profile(self, name: str) -> Profile | None:

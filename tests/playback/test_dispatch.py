@@ -10,6 +10,7 @@ import pytest
 from koe import protocol
 from koe.protocol import Event
 from koed.audio.arrangement import Report
+from koed.config.delivery import NAMES
 from koed.engine.base import Job
 from koed.engine.jobs import Jobs
 from koed.errors import KoedError
@@ -227,7 +228,7 @@ def test_voices_and_engines_are_told_once_a_change() -> None:
     ]
     assert told() == []
     world.hosts["a"].doing, world.hosts["a"].capabilities = "speaking", None
-    assert told() == [Engine("a", "up", False, False, "speaking")]
+    assert told() == [Engine("a", "up", doing="speaking", line_fields=NAMES)]
     world.book.profile_ = Profile("ja", "x", 1.5, -16.0)
     assert told() == [VoiceState("low", "ja", "x", 1.5, 4.0, "a", "k-low")]
     world.book.error_ = KoedError("bad_profile", "no such file")

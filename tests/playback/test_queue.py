@@ -163,7 +163,7 @@ def test_revoice_touches_only_waiting_lines_that_named_no_voice() -> None:
     queue.begin(sounding)
     queue.submit(line(2))
     queue.submit(line(3, explicit_voice=True))
-    queue.revoice("rin")
+    queue.revoice(lambda line: "rin")
     assert [x.voice for x in queue.waiting()] == ["rin", "hana"]
     assert queue.speaking()[0].voice == "hana"
 
@@ -173,7 +173,7 @@ def test_begin_finds_a_line_whose_voice_has_changed() -> None:
     queue.submit(line(1))
     seen = queue.peek("main")
     assert seen is not None
-    queue.revoice("rin")
+    queue.revoice(lambda line: "rin")
     queue.begin(seen)
     assert order(queue) == []
 

@@ -56,6 +56,9 @@ def _say(result: Mapping[str, Any]) -> Iterable[str]:
     if result.get("position"):
         text += f", {result['position']} before it"
     yield text + (", cut to the length allowed" if result.get("truncated") else "")
+    if result.get("ignored"):
+        fields = ", ".join(map(str, result["ignored"]))
+        yield f"without {plain(fields)}: the engine of this voice has no such thing"
     if result.get("held"):
         yield waits(result["held"])
 
@@ -94,6 +97,8 @@ def _voices(result: Mapping[str, Any]) -> Iterable[str]:
         if entry.get("error"):
             state = f"broken: {entry['error']}"
         tags = ", ".join(map(str, entry.get("tags") or ()))
+        if entry.get("styles"):
+            tags += f"{tags and '; '}styles: {', '.join(map(str, entry['styles']))}"
         row = ["*" if entry.get("name") == result.get("current") else " "]
         row += [entry.get(name) or "" for name in ("name", "lang", "engine")]
         rows.append([plain(cell) for cell in [*row, state, tags]])

@@ -34,6 +34,16 @@ LINE = (
     option("--key", metavar="K", help="a later line with this key replaces it while it waits"),
     option("--author", metavar="A", help="who wrote it: for limits per author and for cancel"),
     OUTPUT,
+    option("--style", metavar="S", help="one of the voice's styles; koe voices lists them"),
+    option("--reference", metavar="S",
+            help="imitate the clip of this style, and nothing else of it"),
+    option("--speed", metavar="X", type=float, help="0.5 to 2; 2 is twice as fast"),
+    option("--temperature", metavar="X", type=float,
+            help="of a neural voice, 0.01 to 2: low is steady, high is lively"),
+    option("--top-k", dest="top_k", metavar="N", type=int,
+            help="of a neural voice: choose among so many of the likeliest sounds"),
+    option("--seed", metavar="N", type=int,
+            help="of a neural voice: the same one makes the same text sound the same"),
 )  # fmt: skip
 
 COMMANDS: dict[str, tuple[str, str, tuple[Spec, ...]]] = {

@@ -32,9 +32,29 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Say(Request):
-    """Speak ``text``. Result: ``{utterance, voice, position, held, truncated}``; with ``wait`` the
-    reply comes when it is over and also has ``outcome`` and ``reason``."""
+class LineFields(Request):
+    """How a line is spoken; None = as its voice does. What the engine of the voice cannot do is
+    named in the result (``ignored``)."""
+
+    style: str | None = None
+    """One of the styles of its voice."""
+    reference: str | None = None
+    """The style whose clip is imitated, while all else is as without it: a name, never a path."""
+    speed: float | None = None
+    """Ratio, 0.5 to 2."""
+    temperature: float | None = None
+    """Of a neural voice, 0.01 to 2: the lower, the steadier; the higher, the livelier."""
+    top_k: int | None = None
+    """Of a neural voice, 1 to 1024: among so many of the likeliest sounds it chooses."""
+    seed: int | None = None
+    """Of a neural voice, 0 to 2147483647: the same one makes the same text sound the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Say(LineFields):
+    """Speak ``text``. Result: ``{utterance, voice, position, held, truncated}``, and ``ignored``
+    if fields had to be; with ``wait`` the reply comes when it is over and also has ``outcome`` and
+    ``reason``."""
 
     op: ClassVar[str] = "say"
     text: str
@@ -55,8 +75,9 @@ class Say(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SayOpen(Request):
-    """Begin a line whose text comes piece by piece. Result: ``{utterance, voice}``."""
+class SayOpen(LineFields):
+    """Begin a line whose text comes piece by piece. Result: ``{utterance, voice}``, and ``ignored``
+    as of `Say`."""
 
     op: ClassVar[str] = "say_open"
     voice: str | None = None

@@ -36,6 +36,8 @@ class SayResult:
     truncated: bool = False
     canned: bool = False
     """It was rendered ahead (of `Phrase` only)."""
+    ignored: tuple[str, ...] = ()
+    """The fields that the engine of the voice cannot obey."""
     outcome: Outcome | None = None
     """How it ended; None unless it was waited for."""
     reason: str = ""
@@ -49,6 +51,7 @@ class SayResult:
             held=result.get("held") or "",
             truncated=bool(result.get("truncated")),
             canned=bool(result.get("canned")),
+            ignored=tuple(result.get("ignored") or ()),
             outcome=result.get("outcome"),
             reason=result.get("reason") or "",
         )
@@ -93,8 +96,9 @@ class VoiceInfo:
     ready: bool
     tags: tuple[str, ...]
     error: str
-    """Why it cannot be used, or ``""``."""
+    """Why it, or one of its styles, cannot be used, or ``""``."""
     raw: Mapping[str, Any]
+    styles: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> VoiceInfo:
@@ -106,6 +110,7 @@ class VoiceInfo:
             tags=tuple(entry.get("tags") or ()),
             error=str(entry.get("error") or ""),
             raw=entry,
+            styles=tuple(entry.get("styles") or ()),
         )
 
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 from koed.auth import keys
 from koed.config import schema
 from koed.config.daemon import Endpoint, Name
+from koed.config.delivery import Delivery
 from koed.config.engines import Installed
 from koed.config.schema import Match, Range
 from koed.errors import ConfigError, KoedError, did_you_mean
@@ -28,6 +29,7 @@ Language = Annotated[str, Match(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", "a language s
 
 MAX_AUDIO_BYTES = 16 * 1024 * 1024
 """A reference is some seconds of speech; it travels to the worker in one message."""
+MAX_STYLES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,15 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Style(Delivery):
+    """Another way in which a voice speaks: what it says counts in place of the profile's."""
+
+    reference: Reference | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the engine; those that are not named are the profile's."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteFile:
     """``engine:`` as a map: an engine on another machine."""
 
@@ -74,9 +85,9 @@ class RemoteFile:
     kind: Engine = "embedded"
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileFile:
-    """The keys of a profile."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileFile(Delivery):
+    """The keys of a profile, beside those of its delivery."""
 
     engine: Engine | RemoteFile
     lang: Language
@@ -93,10 +104,13 @@ class ProfileFile:
     description: str = ""
     rights: str = ""
     """Whose voice it is and what allows its use."""
+    styles: Mapping[Name, Style] = field(default_factory=dict)
+    style_tags: bool = False
+    """``[happy]`` in a text changes the style from there on; in lines of a chat never."""
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile(Delivery):
     """One voice, as its file says. Frozen: an edit makes another value."""
 
     name: str
@@ -112,9 +126,17 @@ class Profile:
     description: str
     rights: str
     reference: Reference | None
+    styles: Mapping[str, Style]
+    style_tags: bool
     source: Path
     digest: str
     """Hash of all that the file says and of the reference audio; comments do not count."""
+    style_of: str = ""
+    """Of a style: the voice that has it."""
+
+    @property
+    def delivery(self) -> Delivery:
+        return Delivery.read_from(self)
 
 
 FileStamp = tuple[int, int, int] | None
@@ -156,7 +178,7 @@ def read_profile(path: Path) -> Reading:
         Reference: functools.partial(_clip_problems, path.parent, depends),
         Timbre: functools.partial(_clip_problems, path.parent, depends),
         RemoteFile: functools.partial(_remote_problems, path.parent, depends),
-        ProfileFile: _removed,
+        ProfileFile: _profile_problems,
     }
     name = path.name.removesuffix(".yaml")
     try:
@@ -200,10 +222,10 @@ def _profile(name: str, path: Path, read: ProfileFile) -> Profile:
 def _digest(path: Path, read: ProfileFile, remote: RemoteEngine | None) -> str:
     said = json.dumps(dataclasses.asdict(read), sort_keys=True)
     total = hashlib.sha256(said.encode("utf-8", "surrogatepass"))
-    if read.reference is not None:
-        clips = [read.reference.audio, *(clip.audio for clip in read.reference.timbre)]
-        for name in clips:
-            total.update(hashlib.sha256(read_audio(path.parent / name)).digest())
+    for reference in (read.reference, *(style.reference for style in read.styles.values())):
+        if reference is not None:
+            for name in (reference.audio, *(clip.audio for clip in reference.timbre)):
+                total.update(hashlib.sha256(read_audio(path.parent / name)).digest())
     if remote is not None:
         total.update(f"{remote.server_public}{remote.client_public}".encode())
     return total.hexdigest()[:32]
@@ -266,6 +288,13 @@ def _remote_problems(folder: Path, depends: dict[Path, FileStamp], remote: Remot
         yield "key", error.message, error.hint
     except (RuntimeError, ValueError) as error:  # ~nobody; a zero byte
         yield "key", f"{remote.key[:60]!r} is not a path: {error}", ""
+
+
+def _profile_problems(profile: ProfileFile) -> Problems:
+    if len(profile.styles) > MAX_STYLES:
+        what = f"{len(profile.styles)} styles; a voice has at most {MAX_STYLES}"
+        yield "styles", what, "each is a voice that is prepared: make another profile"
+    yield from _removed(profile)
 
 
 def _removed(profile: ProfileFile) -> Problems:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from koed.config import styles
 from koed.config.profile import (
     FileStamp,
     Profile,
@@ -34,7 +35,7 @@ Stamp = tuple[FileStamp, ...]
 @dataclass(frozen=True, slots=True)
 class ScanResult:
     profiles: dict[str, Profile]
-    """All that can be used now; of a broken one the last good state."""
+    """All that can be used now, with their styles; of a broken one the last good state."""
     changed: list[str]
     """New, different, or mended since the last scan; all of them are in ``profiles``."""
     removed: list[str]
@@ -84,7 +85,8 @@ class ProfileFolder:
                 self._look(self._entries.setdefault(name, _Entry()), path, at_once)
         problems |= {name: e.error for name, e in self._entries.items() if e.error}
         good = {name: e.good for name, e in self._entries.items() if e.good}
-        profiles = {name: self._connected(p, good, problems) for name, p in good.items()}
+        voices = [self._connected(p, good, problems) for p in good.values()]
+        profiles = {p.name: p for voice in voices for p in (voice, *styles.of(voice))}
         return self._difference(profiles, problems)
 
     def _list(self, problems: dict[str, ConfigError]) -> dict[str, Path] | None:

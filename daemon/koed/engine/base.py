@@ -32,7 +32,7 @@ class Capabilities:
     mouths: bool = False
     """Some or all languages give `Chunk.mouths`."""
     line_fields: tuple[str, ...] = field(default=("speed",), metadata=SINCE_5)
-    """The fields of a line (`koed.config.manner`) that it obeys: ``speed`` and ``seed`` as
+    """The fields of a line (`koed.config.delivery`) that it obeys: ``speed`` and ``seed`` as
     `Job` has them, others in `Job.settings`."""
 
 

@@ -20,6 +20,8 @@ from typing import Any
 
 import msgpack
 
+from koed.config import delivery
+from koed.config.delivery import Delivery
 from koed.playback.queue import PRIORITIES, Line
 from koed.service import files
 
@@ -35,9 +37,11 @@ MAX_NAME_CHARS = 200
 RETRY_S = 10.0
 FIELDS = (
     "text", "voice", "output", "priority", "lang", "key", "author", "queued_at", "expires_at",
-    "explicit_voice",
+    "explicit_voice", "style",
 )  # fmt: skip
-"""Of a `Line`, in the order in which they are written."""
+"""Of a `Line`, in the order in which they are written; those of its delivery follow."""
+OLDEST = 10
+"""So many of them a journal has at least: koed was updated when it was killed."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -118,8 +122,10 @@ def _apply(record: Any, found: dict[int, Unfinished]) -> None:
 
 def _line(number: int, values: list[Any]) -> Line:
     """Raises `BadJournal`."""
-    told = dict(zip(FIELDS, values, strict=True))
-    texts = [told[name] for name in ("voice", "output")]
+    if len(values) not in (OLDEST, len(FIELDS) + len(delivery.NAMES)):
+        raise BadJournal("a line of another length")
+    told = {"style": ""} | dict(zip(FIELDS, values, strict=False))
+    texts = [told[name] for name in ("voice", "output", "style")]
     texts += [told[name] for name in ("lang", "key", "author") if told[name] is not None]
     if not all(isinstance(text, str) and len(text) <= MAX_NAME_CHARS for text in texts):
         raise BadJournal("a name is no text, or a novel")
@@ -128,7 +134,13 @@ def _line(number: int, values: list[Any]) -> Line:
         raise BadJournal("a time is no number, or an unknown priority")
     if not isinstance(told["text"], str) or not isinstance(told["explicit_voice"], bool):
         raise BadJournal("no text")
-    return Line(number, **told)
+    return Line(number, delivery=_manner(values[len(FIELDS) :]), **told)
+
+
+def _manner(values: list[Any]) -> Delivery:
+    if not all(value is None or type(value) in (int, float) for value in values):
+        raise BadJournal("how it is spoken is no number")
+    return Delivery(*values).checked()
 
 
 # --- writing ----------------------------------------------------------------------------------
@@ -268,7 +280,8 @@ def _cut(entry: Unfinished) -> Unfinished:
 def _added(entry: Unfinished) -> bytes:
     line = entry.line
     values = [getattr(line, name) for name in FIELDS]
-    return _pack(["+", line.utterance, entry.whole, *values])
+    spoken = [getattr(line.delivery, name) for name in delivery.NAMES]
+    return _pack(["+", line.utterance, entry.whole, *values, *spoken])
 
 
 def _begun(number: int, text: str) -> bytes:

@@ -128,7 +128,7 @@ class Keeping:
         """The voices, and the lines that waited, when it is known which voices there are. From now
         on a start finds that koed had not come to its end."""
         for request in state.voices(self.state):
-            if request.name in self._book.names():
+            if request.name in self._book.all_names():
                 self._dispatch.ask(request)
             else:
                 log.warning(
@@ -169,7 +169,7 @@ class Keeping:
     def _bring_back(self, entry: Unfinished) -> bool:
         queue, line = self._config.queue, entry.line
         lineup = self._dispatch.player.lineup
-        known = line.output in lineup.channels and line.voice in self._book.names()
+        known = line.output in lineup.channels and line.voice in self._book.all_names()
         if not (queue.restore and known):
             return False
         if not journal.restorable(entry, self._clock(), queue.restore_s):

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 from koe.protocol import PhraseReady, Trouble
 from koed.config.daemon import Config
+from koed.config.delivery import Delivery
 from koed.config.phrases import PhraseConfig, phrase
 from koed.errors import KoedError
 from koed.events import Bus
@@ -95,7 +96,7 @@ class PhraseBook:
         self._lines: dict[tuple[str, str], _Entry] = {}
         """By (voice, normalised text)."""
         self._looked_at = float("-inf")
-        self._voices: tuple[tuple[str, str, str, float], ...] = ()
+        self._voices: tuple[tuple[str, str, str, Delivery], ...] = ()
         self._busy_at: float | None = None
 
     # --- asking ------------------------------------------------------------------------------
@@ -209,9 +210,9 @@ class PhraseBook:
         """Plan anew if a voice has changed."""
         if not self._config.phrase_cache.memory_mb:
             return
-        found = [self._book.ready(name) for name in self._book.names()]
+        found = [self._book.ready(name) for name in self._book.all_names()]
         ready = [voice for voice in found if voice is not None]
-        seen = tuple((v.name, v.key, self._version(v), v.profile.speed) for v in ready)
+        seen = tuple((v.name, v.key, self._version(v), v.profile.delivery) for v in ready)
         if seen == self._voices:
             return
         self._voices = seen
@@ -219,7 +220,8 @@ class PhraseBook:
         self._entries = {}
         for name, wanted in self.phrases.items():
             for voice in ready:
-                if wanted.voices is None or voice.name in wanted.voices:
+                plain = wanted.voices is None and not voice.profile.style_of
+                if plain or voice.name in (wanted.voices or ()):
                     self._plan(name, wanted, voice, before)
         self._lines = {(v, e.text): e for (_, v), e in self._entries.items()}
         self._memory.retain({entry.request.key for entry in self._entries.values()})
@@ -237,7 +239,7 @@ class PhraseBook:
         pieces = tuple(segments(text, self._config.text, lang, wanted.lang))
         if not pieces:
             return
-        key = take_key(voice.key, self._version(voice), voice.profile.speed, pieces)
+        key = take_key(voice.key, self._version(voice), voice.profile.delivery, pieces)
         entry = _Entry(name, RenderRequest(key, voice, pieces), text)
         old = before.get(key)
         if old is not None:

@@ -92,15 +92,20 @@ class PhraseRenderer:
         request = recording.request
         segment = request.segments[len(recording.pieces)]
         recording.serial = next(self._serials)
+        host = self._jobs.hosts[request.voice.engine]
+        delivery = request.voice.profile.delivery.only(
+            host.capabilities.line_fields if host.capabilities else ()
+        )
         job = Job(
             serial=recording.serial,
             lane=self._lane,
             voice=request.voice.key,
             text=segment.text,
             lang=segment.lang,
-            speed=request.voice.profile.speed,
-            seed=segment.index,
+            speed=delivery.speed or 1.0,
+            seed=1000 * (delivery.seed or 0) + segment.index,
             owner="phrase",
+            settings=delivery.job_settings,
         )
         self._jobs.speak(self, request.voice.engine, job, self._ahead_s)
         self._jobs.keep(self, request.voice.engine, (recording.serial,))

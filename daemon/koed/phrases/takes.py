@@ -10,6 +10,7 @@ from typing import Any, get_args
 import msgpack
 import numpy as np
 
+from koed.config.delivery import Delivery
 from koed.engine.base import Mouth, Shape, Word
 from koed.playback.takes import Piece, Take
 from koed.text.segment import Segment
@@ -20,10 +21,14 @@ MAX_S = 25.0
 _SHAPES = get_args(Shape)
 
 
-def take_key(voice: str, version: str, speed: float, segments: Sequence[Segment]) -> str:
+def take_key(voice: str, version: str, delivery: Delivery, segments: Sequence[Segment]) -> str:
     """Hash of all that the sound follows from: the compiled voice's key (which holds engine and
-    settings), the engine's version, the speed, and the segments with their languages."""
-    parts = [SCHEMA, voice, version, float(speed), [[s.text, s.lang] for s in segments]]
+    settings), the engine's version, the delivery, and the segments with their languages."""
+    speed = 1.0 if delivery.speed is None else float(delivery.speed)
+    parts = [SCHEMA, voice, version, speed, [[s.text, s.lang] for s in segments]]
+    more = {name: value for name, value in delivery.given.items() if name != "speed"}
+    if more:  # as if there were none: what was rendered before there were such values is still good
+        parts.append(sorted(more.items()))
     return hashlib.sha256(msgpack.packb(parts, use_bin_type=True)).hexdigest()[:32]
 
 

@@ -199,7 +199,10 @@ class Controls:
         for channel in lineup.channels_of(request.output):
             channel.voice = None if request.output is None else name
         if request.when in ("line", "now"):
-            lineup.queue.revoice(name, request.output)
+            chosen = name
+            lineup.queue.revoice(
+                lambda line: lineup.voices.styled(chosen, line.style), request.output
+            )
         voice = lineup.voices.by_name.get(name)
         if request.when == "now" and voice is not None and voice.ready:
             self._handover.switch_now(voice, request.output)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from koe.protocol import Levels, Trouble
 from koed.audio.arrangement import Entry, Report
+from koed.config.delivery import NAMES, PLAIN
 from koed.engine.base import Capabilities, Mouth, Word
 from koed.engine.jobs import Host, Jobs
 from koed.errors import KoedError
@@ -81,7 +82,7 @@ class VoiceBook(Protocol):
     version: int
     """Rises with every change."""
 
-    def names(self) -> list[str]: ...
+    def all_names(self) -> list[str]: ...
     def profile(self, name: str) -> Any: ...
     def ready(self, name: str) -> Any: ...
     def error(self, name: str) -> KoedError | None: ...
@@ -187,7 +188,7 @@ class Dispatch:
         if self._version == self._book.version:
             return
         self._version = self._book.version
-        for name in self._book.names():
+        for name in self._book.all_names():
             now = (self._book.profile(name), self._book.ready(name), self._book.error(name))
             before = self._seen.get(name, ())
             if len(before) != len(now) or any(a is not b for a, b in zip(before, now, strict=True)):
@@ -202,8 +203,10 @@ class Dispatch:
             return
         self._engines[name] = (host.state, can, now)
         restyle, word_times = (can.restyle, can.word_times) if can else (False, False)
-        languages = can.languages if can else ()
-        engine = Engine(name, host.state, restyle, word_times, host.doing, host.jobs, languages)
+        languages, fields = (can.languages, can.line_fields) if can else ((), NAMES)
+        engine = Engine(
+            name, host.state, restyle, word_times, host.doing, host.jobs, languages, fields
+        )
         if self.player.lineup.voices.engines.get(name) != engine:
             self._tell(engine)
 
@@ -216,6 +219,7 @@ class Dispatch:
             lang=used.lang if used else "en",
             fallback=used.fallback if used else None,
             speed=used.speed if used else 1.0,
+            delivery=used.delivery if used else PLAIN,
             gain_db=target - ready.loudness_lufs if ready else 0.0,
             engine=ready.engine if ready else "",
             key=ready.key if ready else "",

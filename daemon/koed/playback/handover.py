@@ -200,13 +200,15 @@ class Handover:
     # --- another voice ------------------------------------------------------------------------
 
     def switch_now(self, voice: VoiceState, output: str | None) -> None:
-        """The lines that sound go on in another voice, from the next chunk or word."""
+        """The lines that sound go on in another voice, from the next chunk or word; those with a
+        style in that of the other voice, if it has one that is ready."""
         for channel in self._lineup.channels_of(output):
             for lane in channel.lanes:
                 for utterance in list(lane.utterances):
-                    if utterance.begun and utterance.voice != voice.name:
-                        utterance.voice = voice.name
-                        self._switch(lane, utterance, voice)
+                    wanted = self._lineup.voices.ready_style(voice, utterance.line.style)
+                    if utterance.begun and utterance.voice != wanted.name:
+                        utterance.voice = wanted.name
+                        self._switch(lane, utterance, wanted)
 
     def _switch(self, lane: Lane, utterance: Utterance, voice: VoiceState) -> None:
         serial, played_s = lane.position

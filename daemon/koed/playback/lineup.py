@@ -25,6 +25,7 @@ from koe.protocol import (
     UtteranceSkipped,
 )
 from koed.config.daemon import Config
+from koed.config.delivery import PLAIN
 from koed.engine.base import Job, Owner
 from koed.errors import KoedError
 from koed.playback import effects
@@ -262,7 +263,8 @@ class Lineup:
             if utterance.script is None:
                 utterance.script = self._script(line, in_pieces=False)
             voice = self.voices.by_name.get(line.voice)
-            if voice is not None and voice.ready and not utterance.in_pieces:
+            plain = line.delivery == PLAIN and not utterance.in_pieces
+            if voice is not None and voice.ready and plain:
                 utterance.take = self._takes(line.text, voice)
         except Exception as error:  # noqa: BLE001 - told with its line
             self._fail_by_bug(utterance, error)
@@ -356,16 +358,18 @@ class Lineup:
             self.effect(effects.Play(part.serial, piece))
             self.complete(utterance, part)
             return
+        delivery = self.voices.delivery(utterance.line, voice)
         job = Job(
             serial=part.serial,
             lane=lane.number,
             voice=voice.key,
             text=planned.segment.text,
             lang=planned.segment.lang,
-            speed=voice.speed,
-            seed=_seed(utterance, planned),
+            speed=delivery.speed or voice.speed,
+            seed=_seed(utterance, planned, delivery.seed),
             restyle_of=planned.restyle_of,
             start_s=planned.start_s,
+            settings=delivery.job_settings,
         )
         self.effect(effects.Speak(voice.engine, job))
 
@@ -498,6 +502,8 @@ class Lineup:
                 utterance.script.close()
 
 
-def _seed(utterance: Utterance, planned: Planned) -> int:
-    """Of a job: the same whenever the same line is spoken, another after a fault."""
-    return utterance.number * 1000 + planned.segment.index + RETRY_SEED * utterance.retries
+def _seed(utterance: Utterance, planned: Planned, seed: int | None) -> int:
+    """Of a job: the same whenever the same line is spoken, another after a fault. ``seed``: what
+    makes other lines of the same text sound the same."""
+    line = utterance.number if seed is None else seed
+    return line * 1000 + planned.segment.index + RETRY_SEED * utterance.retries

@@ -17,6 +17,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from koed.config.delivery import PLAIN, Delivery
+
 Priority = Literal["urgent", "normal", "chatter"]
 PRIORITIES: tuple[Priority, ...] = ("urgent", "normal", "chatter")
 
@@ -37,6 +39,10 @@ class Line:
     expires_at: float | None = None
     explicit_voice: bool = False
     """The request named the voice: a general voice change does not touch it."""
+    style: str = ""
+    """What the request chose among the styles of its voice, as the end of a voice's name: another
+    voice that is given to the line is to have it too, if it can."""
+    delivery: Delivery = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +214,14 @@ class Queue:
     def held(self, output: str) -> bool:
         return self._outputs[output].held
 
-    def revoice(self, voice: str, output: str | None = None) -> None:
-        """Give ``voice`` to the waiting lines that named none."""
+    def revoice(self, voice: Callable[[Line], str], output: str | None = None) -> None:
+        """Give another voice to the waiting lines that named none."""
         for name, state in self._outputs.items():
             if output in (None, name):
                 for queue in state.waiting.values():
-                    queue[:] = [x if x.explicit_voice else replace(x, voice=voice) for x in queue]
+                    queue[:] = [
+                        x if x.explicit_voice else replace(x, voice=voice(x)) for x in queue
+                    ]
 
     def amend(self, utterance: int, text: str, author: str | None, key: str | None) -> bool:
         """Change a line that waits, where it stands; False if it does not wait any more."""

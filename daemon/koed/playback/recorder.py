@@ -18,6 +18,7 @@ import numpy as np
 from koe import protocol
 from koed.audio.arrangement import Report
 from koed.config.daemon import AudioConfig, Config, EngineConfig, QueueConfig, TextConfig
+from koed.config.delivery import Delivery
 from koed.engine.base import Mouth, Word
 from koed.playback import inputs
 from koed.playback.effects import Effect
@@ -38,7 +39,8 @@ KINDS: dict[str, type] = {
     for cls in (
         inputs.Tick, inputs.Submit, inputs.Amend, inputs.Withdraw,
         inputs.Empty, inputs.Silence, inputs.SetMode, inputs.Received, inputs.Done, inputs.Failed,
-        inputs.Mended, inputs.Lost, inputs.Heard, Report, Line, Word, Mouth, Engine, Take, Piece,
+        inputs.Mended, inputs.Lost, inputs.Heard, Report, Line, Delivery, Word, Mouth, Engine, Take,
+        Piece,
         QueueConfig, TextConfig, AudioConfig, EngineConfig, protocol.SayAppend,
         protocol.SayClose, protocol.Stop, protocol.Skip, protocol.Clear, protocol.Cancel,
         protocol.Pause, protocol.Resume, protocol.Mute, protocol.Unmute, protocol.Mode,

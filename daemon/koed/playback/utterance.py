@@ -282,6 +282,10 @@ class Utterance:
         """What was rendered ahead for a segment in this very voice."""
         if self.take is None or planned is None or planned.restyle_of:
             return None
+        if (
+            voice.name != self.line.voice
+        ):  # of the same sound perhaps, and spoken in another delivery
+            return None
         return self.take.piece(planned.segment) if self.take.voice == voice.key else None
 
     def upcoming_is_canned(self, voice: VoiceState) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from koed.config.daemon import EngineConfig
+from koed.config.delivery import PLAIN, Delivery
+from koed.config.styles import styled, voice_of
 from koed.engine.jobs import EngineState
 from koed.errors import KoedError
+from koed.playback.queue import Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class VoiceState:
     code: str = ""
     """Why it cannot be used, or not as it was edited last."""
     message: str = ""
+    delivery: Delivery = PLAIN
 
     @property
     def ready(self) -> bool:
@@ -49,6 +54,8 @@ class Engine:
     """Serials of the jobs that it has and has not finished, as its worker told last."""
     languages: tuple[str, ...] = ()
     """As in `koed.engine.base.Capabilities`."""
+    line_fields: tuple[str, ...] = ("speed",)
+    """As `koed.engine.base.Capabilities` has them; all of them while that is not known."""
 
 
 class Choosing(Protocol):
@@ -78,8 +85,7 @@ class Voices:
 
     def fallback(self, line: Choosing) -> VoiceState | None:
         """Who can go on now in place of the line's voice: its fallback, or who spoke before."""
-        voice = self.by_name.get(line.voice)
-        names = (voice.fallback if voice else None, line.before)
+        names = (*self._fallbacks(line.voice), line.before)
         found = (self.available(name) for name in names if name and name != line.voice)
         return next((other for other in found if other is not None), None)
 
@@ -88,11 +94,37 @@ class Voices:
         that language than another, rather one whose engine names it than one that takes any."""
         plain, found = lang.split("-")[0], []
         for name in self.by_name:
-            voice = self.available(name)
+            voice = self.available(name) if voice_of(name) == name else None
             speaks = self.engines[voice.engine].languages if voice else ()
             if voice and voice.engine != besides and {plain, "*"} & {*speaks}:
                 found.append((voice.lang.split("-")[0] != plain, plain not in speaks, name))
         return self.by_name[min(found)[2]] if found else None
+
+    def _fallbacks(self, name: str) -> Iterator[str]:
+        """Whom a voice names, whom that one names, and so on."""
+        seen = {name}
+        voice = self.by_name.get(name)
+        while voice is not None and voice.fallback and voice.fallback not in seen:
+            yield voice.fallback
+            seen.add(voice.fallback)
+            voice = self.by_name.get(voice.fallback)
+
+    def styled(self, name: str, style: str) -> str:
+        """The name of a voice, with a line's style if that is one of its own; of a style that
+        somebody chose, that."""
+        with_style = styled(name, style)
+        return with_style if voice_of(name) == name and with_style in self.by_name else name
+
+    def ready_style(self, voice: VoiceState, style: str) -> VoiceState:
+        """A voice with a style, if that can be heard at once."""
+        found = self.by_name.get(self.styled(voice.name, style))
+        return found if found is not None and found.ready else voice
+
+    def delivery(self, line: Line, voice: VoiceState) -> Delivery:
+        """How a voice speaks a line, as far as its engine can."""
+        engine = self.engines.get(voice.engine)
+        wanted = line.delivery.over(voice.delivery)
+        return wanted.only(engine.line_fields) if engine else PLAIN
 
     def can_restyle(self, voice: VoiceState) -> bool:
         engine = self.engines.get(voice.engine)

@@ -11,6 +11,8 @@ from koe import protocol
 from koe.protocol import Event, Request, UtteranceDropped, UtteranceFinished
 from koed.audio.history import History
 from koed.config.daemon import Config
+from koed.config.delivery import Delivery
+from koed.config.styles import styled
 from koed.errors import KoedError
 from koed.events import Bus, LineEnd, outcome
 from koed.playback.dispatch import Dispatch
@@ -20,6 +22,7 @@ from koed.server.zmq import Asker
 from koed.text import language
 from koed.text.normalize import clip, normalize
 from koed.voices.catalog import VoiceBook
+from koed.voices.styles import chosen
 
 SAVE_PAGE_FRAMES = 32768
 """Sound in one reply of ``save``: little, since a client that reads nothing has many waiting."""
@@ -163,9 +166,12 @@ class Handlers:
         if ttl_s is not None and not (ttl_s > 0 and math.isfinite(ttl_s)):
             raise KoedError("bad_field", f"ttl_s is {ttl_s}", "ttl_s is a number above 0")
         now = self._clock()
+        delivery = Delivery.read_from(request)
         voice = request.voice or self._lineup.current_voice(request.output)
         if request.voice:
             self._book.check(request.voice)
+        choice = chosen(self._book, voice, request.style, request.reference)
+        voice, delivery = styled(voice, choice.style), delivery.over(choice.delivery)
         line = Line(
             utterance=self.number(),
             text=text,
@@ -178,6 +184,8 @@ class Handlers:
             queued_at=now,
             expires_at=None if ttl_s is None else now + ttl_s,
             explicit_voice=request.voice is not None,
+            style=choice.style,
+            delivery=delivery,
         )
         admission: Admission = self._dispatch.ask(Submit(line, in_pieces))
         if admission.refused:
@@ -188,12 +196,21 @@ class Handlers:
                 if admission.refused == "chat_muted"
                 else "wait until some lines are spoken, or see queue: in koed.yaml",
             )
-        return {
+        result = {
             "utterance": line.utterance,
             "voice": voice,
             "position": admission.position,
             "held": self._lineup.channels[line.output].held,
         }
+        ignored = self._ignored(request, voice)
+        return result | ({"ignored": ignored} if ignored else {})
+
+    def _ignored(self, request: protocol.Say | protocol.SayOpen, voice: str) -> list[str]:
+        """What the engine of a voice cannot obey, as far as that is known by now."""
+        state = self._lineup.voices.by_name.get(voice)
+        engine = self._lineup.voices.engines.get(state.engine) if state else None
+        given = Delivery.read_from(request).given
+        return [name for name in given if engine and name not in engine.line_fields]
 
     def _lang(self, request: protocol.Say) -> str | None:
         profile = self._book.profile(request.voice or self._lineup.current_voice(request.output))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from koe.protocol import VoiceBroken, VoiceReady
+from koed.config import styles
 from koed.config.profile import Profile
 from koed.config.profile_folder import ProfileFolder
 from koed.engine.base import ProfileSpec
@@ -99,8 +100,17 @@ class VoiceBook:
             hint = did_you_mean(name, self.names())
             raise KoedError("unknown_voice", f"there is no voice {name[:40]!r}", hint)
 
-    def names(self) -> list[str]:
+    def all_names(self) -> list[str]:
+        """The styles of voices included, see `koed.config.styles`."""
         return sorted(name for name, entry in self._entries.items() if not entry.removed)
+
+    def names(self) -> list[str]:
+        return [name for name in self.all_names() if styles.voice_of(name) == name]
+
+    def styles(self, name: str) -> list[str]:
+        """Of a voice, or of that of which this is a style."""
+        profile = self.profile(styles.voice_of(name))
+        return sorted(profile.styles) if profile else []
 
     def profile(self, name: str) -> Profile | None:
         entry = self._entries.get(name)
@@ -122,7 +132,11 @@ class VoiceBook:
 
     def describe(self) -> list[dict[str, Any]]:
         """The voices that can be asked for, and those that cannot because they are broken."""
-        broken = [name for name, entry in self._entries.items() if entry.error and entry.removed]
+        broken = [
+            name
+            for name, entry in self._entries.items()
+            if entry.error and entry.removed and styles.voice_of(name) == name
+        ]
         return [self._describe(name) for name in sorted({*self.names(), *broken})]
 
     def _describe(self, name: str) -> dict[str, Any]:
@@ -133,11 +147,17 @@ class VoiceBook:
             "engine": profile.engine if profile else "",
             "lang": profile.lang if profile else "",
             "tags": list(profile.tags) if profile else [],
+            "styles": self.styles(name),
             "description": profile.description if profile else "",
             "fallback": profile.fallback if profile else None,
             "output": profile.output if profile else None,
-            "error": str(entry.error) if entry.error else None,
+            "error": str(entry.error) if entry.error else self._error_of_a_style(name),
         }
+
+    def _error_of_a_style(self, name: str) -> str | None:
+        names = (styles.styled(name, style) for style in self.styles(name))
+        found = ((each, self.error(each)) for each in names)
+        return next((f"{each}: {error}" for each, error in found if error), None)
 
     # --- changing ----------------------------------------------------------------------------
 

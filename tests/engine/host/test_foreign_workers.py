@@ -50,8 +50,8 @@ def test_a_child_of_another_version_is_told_with_the_cure_and_tried_again(
         assert (code, lost) == ("worker_unreachable", [])
         assert message == (
             f"the worker on this machine speaks version {version} of koed's engine wire, this "
-            f"stage version {wire.VERSION}: update koed on the older of the two (pip install -U koed) and start "
-            "it again"
+            f"stage version {wire.VERSION}: update koed on the older of the two (pip install -U "
+            "koed) and start it again"
         )
         assert stage.diary.ups == []
 

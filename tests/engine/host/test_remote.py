@@ -280,8 +280,8 @@ def test_what_an_older_worker_says_of_versions_is_told_with_the_cure(
         assert code == "worker_unreachable"
         assert message == (
             f"the worker at {elsewhere.address} speaks version 3 of koed's engine wire, this "
-            f"stage version {wire.VERSION}: update koed on the older of the two (pip install -U koed) and start "
-            "it again"
+            f"stage version {wire.VERSION}: update koed on the older of the two (pip install -U "
+            "koed) and start it again"
         )
     context.destroy(linger=0)
 

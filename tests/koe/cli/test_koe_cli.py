@@ -41,12 +41,18 @@ def refuse(_: Any) -> dict[str, Any]:
          protocol.Say(text="hi", voice="mei", lang="ja", priority="chatter", ttl_s=2.5, key="k",
                       author="bob", output="main"),
          "line 1 in voice mei, 2 before it, cut to the length allowed"),
+        (["say", "hi", "--style", "happy", "--speed", "1.1", "--temperature", "0.8", "--top-k", "5",
+          "--seed", "7", "--reference", "calm"],
+         protocol.Say(text="hi", style="happy", speed=1.1, temperature=0.8, top_k=5, seed=7,
+                      reference="calm"),
+         "line 1 in voice hana, 2 before it\n"
+         "without temperature, seed: the engine of this voice has no such thing"),
         (["say", "--", "-5 °C"], protocol.Say(text="-5 °C"), "line 1 in voice hana, 2 before it"),
         (["voice"], protocol.Voice(), "hana"),
         (["voice", "mei", "--when", "now"], protocol.Voice(name="mei", when="now"),
          "mei (before: hana)"),
         (["voices"], protocol.Voices(),
-         "*  hana  ja  embedded  ready            calm\n"
+         "*  hana  ja  embedded  ready            calm; styles: happy, sad\n"
          "   rex   en  tone      broken: no file"),
         (["queue"], protocol.Queue(),
          "speaking  7  urgent  hana  now\n"

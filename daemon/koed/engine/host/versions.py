@@ -13,7 +13,7 @@ _TOLD = re.compile(
 
 
 def common(message: wire.Here | wire.Refused) -> int:
-    """The version in which to say hello (again) to a worker that told its own; 0 = there is none."""
+    """In which version to say hello (again) to a worker that told its own; 0 = there is none."""
     told, refused = _told(message)
     return told if told in wire.SPOKEN and told != refused else 0
 

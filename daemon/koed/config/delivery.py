@@ -1,7 +1,7 @@
 """How something is to be spoken: what can be said of a line, of a style and of a voice. Pure.
 
-A new field of a line is added here and to `koe.wire.requests.Manner`; an engine that obeys it names
-it in `koed.engine.base.Capabilities.line_fields`.
+A new field of a line is added here and to `koe.wire.requests.LineFields`; an engine that obeys it
+names it in `koed.engine.base.Capabilities.line_fields`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from koed.errors import KoedError
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class Delivery:
     """None = as what is more general says: of a line its style, then the voice, then the engine."""
 
     speed: Annotated[float, Range(0.5, 2.0)] | None = None
@@ -35,36 +35,43 @@ class Manner:
         values = {name: getattr(self, name) for name in NAMES}
         return {name: value for name, value in values.items() if value is not None}
 
-    def over(self, general: Manner) -> Manner:
-        """What this says, and where it says nothing, what ``general`` does."""
-        return Manner(**(general.given | self.given))  # type: ignore[arg-type]
+    @property
+    def job_settings(self) -> dict[str, float]:
+        """What a job carries beside its own speed and seed."""
+        return {n: v for n, v in self.given.items() if n not in ("speed", "seed")}
 
-    def only(self, names: Collection[str]) -> Manner:
+    def over(self, general: Delivery) -> Delivery:
+        """What this says, and where it says nothing, what ``general`` does."""
+        return Delivery(**(general.given | self.given))  # type: ignore[arg-type]
+
+    def only(self, names: Collection[str]) -> Delivery:
         """Of this, the fields that an engine obeys."""
-        return Manner(**{n: v for n, v in self.given.items() if n in names})  # type: ignore[arg-type]
+        return Delivery(**{n: v for n, v in self.given.items() if n in names})  # type: ignore[arg-type]
 
     @staticmethod
-    def of(source: Any) -> Manner:
-        """The fields of whatever has them. Raises `KoedError` ``bad_field`` if one may not be."""
-        given = {name: getattr(source, name) for name in NAMES}
-        for name, value in given.items():
-            what = "" if value is None else _RANGES[name].problem(value)
-            if what:
-                allowed = _RANGES[name]
+    def read_from(source: Any) -> Delivery:
+        """The fields of whatever has them; raises as `checked`."""
+        return Delivery(**{name: getattr(source, name) for name in NAMES}).checked()
+
+    def checked(self) -> Delivery:
+        """Raises `KoedError` ``bad_field`` for a number that may not be."""
+        for name, value in self.given.items():
+            allowed = _RANGES[name]
+            if allowed.problem(value):
                 raise KoedError(
                     "bad_field",
                     f"{name} may not be {value!r:.40}",
                     f"{name} is from {allowed.low:g} to {allowed.high:.10g}",
                 )
-        return Manner(**given)
+        return self
 
 
-NAMES = tuple(field.name for field in dataclasses.fields(Manner))
-PLAIN = Manner()
+NAMES = tuple(field.name for field in dataclasses.fields(Delivery))
+PLAIN = Delivery()
 
 
 def _ranges() -> dict[str, Range]:
-    hints = typing.get_type_hints(Manner, include_extras=True)
+    hints = typing.get_type_hints(Delivery, include_extras=True)
     marks = {name: get_args(get_args(hints[name])[0]) for name in NAMES}
     return {name: next(m for m in found if isinstance(m, Range)) for name, found in marks.items()}
 
