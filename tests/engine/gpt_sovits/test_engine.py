@@ -8,9 +8,9 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from koed.engine.gpt_sovits.decoding.decode import Prompt
 from koed.engine.gpt_sovits.engine import GptSovitsEngine
 from koed.engine.gpt_sovits.line import LineStream
 from koed.engine.gpt_sovits.model.sampling import seeded
-from koed.engine.gpt_sovits.model_cache import ModelCache
+from koed.engine.gpt_sovits.model.t2s import T2S
 from koed.engine.gpt_sovits.models import (
     FEWEST_ROWS,
     MOST_ROWS,
@@ -335,74 +335,44 @@ def test_caches_of_several_sizes_are_used_again(engine: GptSovitsEngine, voice: 
 # --- memory ----------------------------------------------------------------------------------
 
 
-def test_the_longest_unused_leaves_first_and_what_is_pinned_stays() -> None:
-    loaded: list[str] = []
-
-    def load(key: str) -> str:
-        loaded.append(key)
-        return key
-
-    held = ModelCache(load, lambda value: 10, 30)
-    for key in "abc":
-        held.get(key).result()
-    held.get("a")
-    held.pin("b")
-    held.get("d").result()
-    assert held.resident == ("b", "a", "d")
-    held.get("c").result()
-    assert held.resident == ("b", "d", "c")
-    assert loaded == list("abcdc")
-    held.close()
-
-
-def test_loading_runs_beside_and_is_done_once() -> None:
-    go, began = threading.Event(), threading.Event()
-
-    def load(key: str) -> str:
-        began.set()
-        assert go.wait(40)
-        return key
-
-    held = ModelCache(load, len, 100)
-    held.get("a")
-    held.get("a")
-    assert began.wait(40)
-    assert held.resident == ()
-    go.set()
-    assert held.get("a").result() == "a"
-    held.close()
-
-
-def test_a_failed_load_reaches_who_asked_and_is_tried_again() -> None:
-    fails = [True]
-
-    def load(key: str) -> str:
-        if fails.pop() if fails else False:
-            raise EngineError("model_damaged", "cut off")
-        return key
-
-    held = ModelCache(load, len, 100)
-    with pytest.raises(EngineError):
-        held.get("a").result()
-    assert held.get("a").result() == "a"
-    held.close()
-
-
-def test_out_of_memory_shrinks_the_budget_and_is_an_error_with_a_code(
-    engine: GptSovitsEngine,
+def test_out_of_memory_shrinks_the_budget_for_a_while_and_is_an_error_with_a_code(
+    engine: GptSovitsEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = engine.models.cache.budget_bytes
+    cache = engine.models.cache
+    monkeypatch.setattr(cache, "_ceiling", float("inf"))  # as it was, in the end
+    before = cache.budget_bytes
     for error in (torch.OutOfMemoryError("CUDA out of memory"), MemoryError("no more")):
         with pytest.raises(EngineError) as caught, translated(engine.models):
             raise error
         assert caught.value.code == "oom"
-    assert engine.models.cache.budget_bytes < before
+    assert cache.budget_bytes < before
+    assert cache.resident, "the one that speaks stays"
     with pytest.raises(EngineError) as caught, translated(engine.models):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
     assert caught.value.code == "device_lost"
     with pytest.raises(RuntimeError), translated(None):
         raise RuntimeError("a mistake of ours")
-    engine.models.cache.budget_bytes = before
+
+
+def test_a_model_that_finds_no_memory_is_tried_again_when_others_have_left(
+    engine: GptSovitsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = Models(engine.models.store)
+    monkeypatch.setattr(models.cache, "_allowed", lambda used: 1 << 40)
+    for name in (V2, "s2g488k"):
+        models.get(Name(name, "auto"))
+    build, trouble = T2S.__init__, [torch.OutOfMemoryError("CUDA out of memory")]
+
+    def fails_once(self: T2S, *args: Any, **more: Any) -> None:
+        if trouble:
+            raise trouble.pop()
+        build(self, *args, **more)
+
+    monkeypatch.setattr(T2S, "__init__", fails_once)
+    models.get(Name(PRO, "auto"))
+    assert models.cache.resident[-1].model == PRO
+    assert V2 not in [name.model for name in models.cache.resident], "the longest unused"
+    models.cache.close()
 
 
 def test_a_lost_device_ends_the_worker_with_a_reason() -> None:

@@ -76,10 +76,10 @@ class Gate:
         self.opened = threading.Event()
         self.passed = 0
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **more: Any) -> Any:
         assert self.opened.wait(DEADLINE_S)
         self.passed += 1
-        return self._load(*args)
+        return self._load(*args, **more)
 
 
 def test_a_line_of_a_cold_language_waits_and_no_other_does(

@@ -321,10 +321,11 @@ def median_s(work: Callable[[], Any], repeats: int, device: torch.device) -> flo
 
 
 def used_mb(device: torch.device) -> float:
-    """Memory of the process, or of the GPU that it has taken."""
+    """Memory of the process, or of the GPU that it has taken, what graphs keep included."""
     gc.collect()
     if device.type == "cuda":
-        return torch.cuda.memory_allocated() / 2**20
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_reserved() / 2**20
     # What was freed must not be taken for what is used next.
     with contextlib.suppress(AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

@@ -7,6 +7,7 @@ text ─▶ reading ─▶ T2S codes ─▶ guards ─▶ stream.Speech ─▶ c
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections import Counter, OrderedDict
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from koed.engine import settings
 from koed.engine.base import Capabilities, Job, ProfileSpec, Stream, Voice
-from koed.engine.gpt_sovits import guards, threads
+from koed.engine.gpt_sovits import cards, guards, threads
 from koed.engine.gpt_sovits.decoding.decode import MOST_CODES, Prompt
 from koed.engine.gpt_sovits.line import LineStream, Opened, arrival
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
@@ -41,6 +42,8 @@ from koed.engine.gpt_sovits.timing import durations
 from koed.engine.gpt_sovits.timing.schedule import score
 from koed.engine.gpt_sovits.voice import Prepared, compile_voice, hear_speaker, unpack
 from koed.errors import EngineError
+
+log = logging.getLogger(__name__)
 
 PACE = Pace()
 CODES_HZ = 25
@@ -68,7 +71,6 @@ LINE_FIELDS = ("speed", "seed", "temperature", "top_k")
 REVISION = 2
 """Of the state of a voice and of what it sounds like."""
 PREPARED_MOST = 64
-CPU_BUDGET_BYTES, CUDA_SHARE = 4 << 30, 0.6
 
 
 class GptSovitsEngine:
@@ -84,14 +86,16 @@ class GptSovitsEngine:
     def __init__(
         self, folder: Path | None = None, device: str = "", budget_bytes: int = 0, cores: int = 0
     ) -> None:
-        """``folder`` of models: as `koed models` has it, if None. ``device``: a GPU if there is.
-        ``cores`` that may be used: see `threads`."""
-        kind = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        """``folder`` of models: as `koed models` has it, if None. ``device``: see `cards.choose`;
+        as the environment says, if empty. ``cores`` that may be used: see `threads`."""
+        chosen = cards.here(device or os.environ.get(cards.VARIABLE, "auto"))
+        if chosen.why:
+            log.warning("%s", chosen.why)
         store = Store(folder or default_folder(os.environ))
-        self.models = Models(store, kind, budget_bytes or _budget(kind))
+        self.models = Models(store, chosen.card, budget_bytes)
         self.threads = cores or threads.allowed(os.environ)
         self._beside: Executor | None = None
-        if kind.type == "cuda":
+        if chosen.card is not None:
             # torch's default for convolutions has 10 bits: "fp32" would not be float32.
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
@@ -324,9 +328,3 @@ def _prompt(
 def _features(bert: Tensor | None, phones: Tensor) -> Tensor:
     """-> [1024, N]"""
     return torch.zeros(BERT_WIDTH, phones.numel()) if bert is None else bert.cpu()
-
-
-def _budget(device: torch.device) -> int:
-    if device.type != "cuda":
-        return CPU_BUDGET_BYTES
-    return int(CUDA_SHARE * torch.cuda.get_device_properties(device).total_memory)

@@ -1,13 +1,15 @@
 """What stays in memory: values by key under a budget, the longest unused leave first.
 
 Loading runs beside, in one thread, so that whoever speaks goes on speaking. Pinned values never
-leave; what is in use elsewhere lives on until it is let go there.
+leave, nor does the one used last; what is in use elsewhere lives on until it is let go there. When
+memory ran out the budget is smaller for a while: what took it may have been a game that is over.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,22 +21,32 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 SHRINK = 0.75
+QUIET_S = 300.0
+"""After so long without running out of memory the budget takes back a step of `SHRINK`."""
 
 
 class ModelCache(Generic[K, V]):
     """``load`` makes a value and ``size`` says its bytes. Errors of ``load`` reach who asked."""
 
     def __init__(
-        self, load: Callable[[K], V], size: Callable[[V], int], budget_bytes: int,
-        dropped: Callable[[], None] = lambda: None,
+        self, load: Callable[[K], V], size: Callable[[V], int], allowed: Callable[[int], int],
+        dropped: Callable[[], None] = lambda: None, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self.budget_bytes = budget_bytes
+        """``allowed``: bytes that are in use here -> bytes that may be, if memory never ran out."""
         self._load, self._size, self._dropped = load, size, dropped
+        self._allowed, self._clock = allowed, clock
+        self._ceiling, self._full_at = float("inf"), 0.0
         self._values: OrderedDict[K, V] = OrderedDict()
         self._pinned: set[K] = set()
         self._coming: dict[K, Future[V]] = {}
         self._lock = threading.Lock()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="models")
+
+    @property
+    def budget_bytes(self) -> int:
+        """What the values may take now."""
+        steps = min(64, (self._clock() - self._full_at) // QUIET_S)
+        return int(min(self._allowed(self.used_bytes), self._ceiling / SHRINK**steps))
 
     def get(self, key: K) -> Future[V]:
         """The value; done if it is there, else it is being loaded."""
@@ -65,9 +77,13 @@ class ModelCache(Generic[K, V]):
             return sum(map(self._size, self._values.values()))
 
     def shrink(self) -> None:
-        """Memory ran out: the budget becomes smaller than what is used now."""
-        self.budget_bytes = int(SHRINK * min(self.budget_bytes, self.used_bytes or 1 << 62))
-        log.warning("memory ran out: models may take %d MB from now on", self.budget_bytes >> 20)
+        """Memory ran out: the budget becomes smaller than what is used now, for some minutes."""
+        budget = self.budget_bytes
+        self._ceiling, self._full_at = (
+            SHRINK * min(budget, self.used_bytes or budget),
+            self._clock(),
+        )
+        log.warning("memory ran out: models may take %d MB for now", int(self._ceiling) >> 20)
         self._evict(None)
 
     def close(self) -> None:
@@ -89,15 +105,15 @@ class ModelCache(Generic[K, V]):
         return value
 
     def _evict(self, kept: K | None) -> None:
-        gone = []
+        gone, budget = [], self.budget_bytes
         with self._lock:
             used = sum(map(self._size, self._values.values()))
-            for key in list(self._values):
-                if used <= self.budget_bytes:
+            stays = {*self._pinned, kept, *list(self._values)[-1:]}
+            for key in [key for key in self._values if key not in stays]:
+                if used <= budget:
                     break
-                if key != kept and key not in self._pinned:
-                    used -= self._size(self._values[key])
-                    gone.append(self._values.pop(key))
+                used -= self._size(self._values[key])
+                gone.append(self._values.pop(key))
         if gone:
             gone.clear()
             self._dropped()

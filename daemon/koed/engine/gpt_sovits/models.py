@@ -12,17 +12,20 @@ import logging
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from koed.engine.gpt_sovits import text_features
+from koed.engine.gpt_sovits import failures, text_features, warm_line
+from koed.engine.gpt_sovits.cards import Card, Chosen, formats, told
 from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.decoding.continuous_batch import ContinuousBatch
 from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
 from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.decoding.vocoder_graphs import WindowGraphs
+from koed.engine.gpt_sovits.memory import allowed_bytes, held_bytes
 from koed.engine.gpt_sovits.model.linear import Precision
 from koed.engine.gpt_sovits.model.sampling import Noise
 from koed.engine.gpt_sovits.model.sovits import SoundModel
@@ -37,28 +40,13 @@ from koed.errors import EngineError
 
 log = logging.getLogger(__name__)
 
-PRECISIONS: dict[tuple[str, str], tuple[Precision, torch.dtype]] = {
-    ("cpu", "auto"): ("fp32", torch.float32),
-    ("cpu", "fp32"): ("fp32", torch.float32),
-    ("cpu", "fp16"): ("fp16", torch.float32),
-    ("cpu", "bf16"): ("fp16", torch.bfloat16),
-    ("cpu", "int8"): ("int8", torch.bfloat16),
-    ("cuda", "auto"): ("fp16", torch.bfloat16),
-    ("cuda", "fp32"): ("fp32", torch.float32),
-    ("cuda", "fp16"): ("fp16", torch.float16),
-    ("cuda", "bf16"): ("bf16", torch.bfloat16),
-}
-"""Kind of device and setting -> of the text model and of the generator."""
-FULL = ("allocate memory", "out of memory", "ALLOC_FAILED")
-"""Of messages of a RuntimeError: a device or a library of its has no memory left."""
-LOST = ("CUDA error", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_INTERNAL_ERROR")
-"""The device fails all that comes after."""
 CACHE_STEP = 256
 IDLE_CACHES = 2
-ROW_POSITIONS = 2048
-FEWEST_ROWS, MOST_ROWS, ROWS_SHARE = 8, 32, 0.05
+ROW_POSITIONS = 2047
+FEWEST_ROWS, MOST_ROWS, ROWS_SHARE = 2, 32, 0.05
 """Of utterances that are decoded together on a GPU, 0.1 GB each in half precision, and what part of
-its memory they may take. A line that finds no row decodes alone, in many small calls."""
+the memory that models may take is theirs. A line that finds no row decodes alone, in many small
+calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +61,32 @@ class Base:
     """A base model in memory; `koed.engine.gpt_sovits.voice.Base`."""
 
     def __init__(
-        self, name: Name, digest: str, version: Version, t2s: T2S, sound: SoundModel,
-        size_bytes: int, parts: Parts,
+        self, name: Name, digest: str, version: Version, t2s: T2S, sound: SoundModel, parts: Parts,
     ) -> None:  # fmt: skip
         self.name, self.digest, self.version = name, digest, version
-        self.t2s, self.sound, self.size_bytes = t2s, sound, size_bytes
+        self.t2s, self.sound = t2s, sound
+        self.size_bytes = held_bytes(t2s, sound)
         self.windows: Windows = sound
         self.together: ContinuousBatch | None = None
         self._parts = parts
         self._idle: list[State] = []
 
-    def warm_up(self) -> None:
-        """Record the graphs of both models where there is CUDA."""
-        if self.sound.device.type == "cuda":
-            graphs = WindowGraphs(self.sound)
-            graphs.warm_up()
-            self.windows = graphs
-            memory = torch.cuda.get_device_properties(self.sound.device).total_memory
-            rows = rows_together(self.t2s, memory)
-            batch = DeviceBatch(self.t2s, rows, ROW_POSITIONS)
-            batch.warm_up()
-            self.together = ContinuousBatch(batch, rows)
+    def warm_up(self, memory_bytes: int) -> None:
+        """Record the graphs of both models where there is CUDA, with rows for ``memory_bytes``."""
+        if self.sound.device.type != "cuda":
+            return
+        before = torch.cuda.memory_reserved(self.sound.device)
+        graphs = WindowGraphs(self.sound)
+        graphs.warm_up()
+        self.windows = graphs
+        rows = rows_together(self.t2s, memory_bytes)
+        batch = DeviceBatch(self.t2s, rows, ROW_POSITIONS)
+        batch.warm_up()
+        self.together = ContinuousBatch(batch, rows)
+        # What graphs keep for themselves is no tensor of ours: so much more is taken than before.
+        taken = torch.cuda.memory_reserved(self.sound.device) - before
+        buffers = held_bytes(self.t2s, self.sound, graphs, batch) - self.size_bytes
+        self.size_bytes += max(taken, buffers)
 
     def codes(self, prompt: Prompt, noise: Noise) -> Generator[int, None, None]:
         """The codes of an utterance, one by one; close it to stop."""
@@ -145,11 +138,14 @@ def rows_together(t2s: T2S, memory_bytes: int) -> int:
 class Models:
     """All base models of a folder, and those of them that are in memory."""
 
-    def __init__(self, store: Store, device: torch.device, budget_bytes: int) -> None:
-        self.store, self.device = store, device
-        self.parts = Parts(store, device)
+    def __init__(self, store: Store, card: Card | None = None, budget_bytes: int = 0) -> None:
+        """``card``: None is the processor. ``budget_bytes``: 0 = as `allowed_bytes` says."""
+        self.store, self.card = store, card
+        self.device = Chosen(card).device
+        self.parts = Parts(store, self.device, card)
+        allowed = (lambda used: budget_bytes) if budget_bytes else partial(allowed_bytes, card)
         self.cache: ModelCache[Name, Base] = ModelCache(
-            self._load, lambda base: base.size_bytes, budget_bytes, _free
+            self._load, lambda base: base.size_bytes, allowed, _free
         )
         self._only = ""
 
@@ -186,6 +182,11 @@ class Models:
         """The same without waiting: begins to load it."""
         return self.cache.get(self.named(name))
 
+    def shrink(self) -> None:
+        """Memory ran out: give back what can be loaded again."""
+        self.parts.release(all_of_them=True)
+        self.cache.shrink()
+
     def named(self, name: Name) -> Name:
         """An empty name as the real one, so that nothing is loaded twice."""
         if name.model:
@@ -206,54 +207,53 @@ class Models:
             return ""
 
     def _load(self, name: Name) -> Base:
-        key = (self.device.type, name.precision)
-        if key not in PRECISIONS:
-            raise EngineError(
-                "bad_setting", f"precision {name.precision} is not for {self.device.type}", "auto"
-            )
-        text, sound = PRECISIONS[key]
+        try:
+            return self._read(name)
+        except EngineError as error:
+            if error.code != "oom":
+                raise
+        return self._read(name)  # others have left by now
+
+    def _read(self, name: Name) -> Base:
         model = self.find(name.model)
         assert model.t2s is not None  # or it had a problem
-        log.info("loading the model %s (%s, %s)", model.name, model.version, name.precision)
+        wanted = formats(self.card, name.precision)
+        log.info("loading the model %s (%s, %s)", model.name, model.version, told(wanted))
         with translated(self):
             s1, s2 = checkpoint.load(model.t2s.path), checkpoint.load(model.sovits.path)
-            base = Base(
-                name,
-                self.digest(name.model),
-                cast(Version, s2.info.symbols),
-                T2S(s1.state, s1.info.dims["heads"], precision=text, device=self.device),
-                SoundModel.from_state(s2.state, s2.info.upsample_rates, self.device, sound),
-                _bytes(s1.info.parameters, text) + _bytes(s2.info.parameters, sound),
-                self.parts,
-            )
-            base.warm_up()
+
+            def build(text: Precision, sound: torch.dtype) -> Base:
+                return Base(
+                    name,
+                    self.digest(name.model),
+                    cast(Version, s2.info.symbols),
+                    T2S(s1.state, s1.info.dims["heads"], precision=text, device=self.device),
+                    SoundModel.from_state(s2.state, s2.info.upsample_rates, self.device, sound),
+                    self.parts,
+                )
+
+            if self.card is None:
+                return build(*wanted)
+            base = warm_line.working(build, wanted, f"the model {model.name} on {self.card}")
+            base.warm_up(self.cache.budget_bytes)
         return base
 
 
 @contextlib.contextmanager
 def translated(models: Models | None) -> Iterator[None]:
-    """torch's errors as `EngineError`: ``oom`` (and the budget shrinks) and ``device_lost``."""
+    """torch's errors as `EngineError`: ``oom`` (and the budget shrinks), ``gpu_unsupported`` and
+    ``device_lost``. What runs within is on the models' card, in whatever thread."""
+    if models is not None and models.card is not None:
+        torch.cuda.set_device(models.card.index)
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if full or any(words in text for words in FULL):
-            if models is not None:
-                models.cache.shrink()
-            raise EngineError(
-                "oom", f"memory ran out: {text[:120]}", "fewer models at once, or a lower precision"
-            ) from error
-        if isinstance(error, torch.AcceleratorError) or any(words in text for words in LOST):
-            raise EngineError("device_lost", f"the GPU failed: {text[:120]}") from error
-        raise
-
-
-def _bytes(parameters: int, precision: Precision | torch.dtype) -> int:
-    each = {"int8": 1, "fp16": 2, "bf16": 2}.get(str(precision), 4)
-    if isinstance(precision, torch.dtype):
-        each = precision.itemsize
-    return parameters * each
+        found = failures.told(error)
+        if found is None:
+            raise
+        if found.code == "oom" and models is not None:
+            models.shrink()
+        raise found from error
 
 
 def _free() -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 
 from koed.engine.gpt_sovits import text_features, threads
+from koed.engine.gpt_sovits.cards import EXACT, Card, formats
 from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.model.bert import Bert
 from koed.engine.gpt_sovits.model.hubert import Hubert
@@ -47,8 +48,10 @@ PART_NAMES: dict[Part, str] = {
 class Parts:
     """What base models share, each loaded when it is first asked for."""
 
-    def __init__(self, store: Store, device: torch.device) -> None:
+    def __init__(self, store: Store, device: torch.device, card: Card | None = None) -> None:
         self._store, self._device = store, device
+        half = card is not None and formats(card, "auto") != EXACT
+        self._bert_dtype = torch.float16 if half else torch.float32
         self._loaded: dict[Part, Any] = {}
         self._polyphones: Polyphones | None = None
         self._polyphones_sought = False
@@ -82,7 +85,9 @@ class Parts:
     def bert(self) -> Bert | None:
         """None where it is not installed: Chinese is then read without its features."""
         try:
-            return self._get("bert", lambda path: Bert.load(path, self._device))
+            return self._get(
+                "bert", lambda path: Bert.load(path, self._device, dtype=self._bert_dtype)
+            )
         except EngineError as error:
             if error.code != "model_missing":
                 raise
@@ -123,10 +128,16 @@ class Parts:
     def speaker(self) -> Speaker:
         return self._get("sv", lambda path: Speaker(checkpoint.load_state(path), self._device))
 
-    def release(self) -> None:
-        """Forget what only preparing needs."""
-        self._loaded.pop("hubert", None)
-        self._loaded.pop("sv", None)
+    def release(self, all_of_them: bool = False) -> None:
+        """Forget what only preparing needs; or everything, where memory ran out."""
+        names: tuple[Part, ...] = ("hubert", "sv", "bert") if all_of_them else ("hubert", "sv")
+        if all_of_them:
+            with self._lock:
+                self._languages.clear()  # who reads Chinese next waits in its own lane
+        gone = [self._loaded.pop(name) for name in names if self._loaded.get(name) is not None]
+        if gone and self._device.type == "cuda":
+            gone.clear()
+            torch.cuda.empty_cache()
 
     def _get(self, part: Part, load: Callable[[Path], T]) -> T:
         with self._turns[part]:

@@ -89,7 +89,7 @@ class Half:
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         """weight [Co, Ci], bias [Co], both float32"""
-        self.packed = _pack_half(weight, bias)
+        self.packed, self.packed_bytes = _pack_half(weight, bias), 2 * weight.numel()
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [..., Ci] -> [..., Co]"""
@@ -102,11 +102,12 @@ class Exact:
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         """weight [Co, Ci], bias [Co], both float32"""
         high = weight.half().float()
-        self.high = _pack_half(high, bias)
+        self.high, self.packed_bytes = _pack_half(high, bias), 2 * weight.numel()
         if torch.equal(high, weight):
             self.low = self.plain = None
         else:
             self.low = _pack_half((weight - high) * LOW_SCALE, None)
+            self.packed_bytes *= 2
             self.plain = Plain(weight, bias)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -129,6 +130,7 @@ class Int8:
             warnings.simplefilter("ignore", UserWarning)
             quantised = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
         self.packed = _with_fbgemm(torch.ops.quantized.linear_prepack, quantised, bias)
+        self.packed_bytes = weight.numel()
         # Without VNNI the kernel sums pairs in 16 bits: seven-bit activations cannot overflow it.
         self.narrow = not torch.cpu._is_vnni_supported()
 
