@@ -62,8 +62,9 @@ def assemble(
     folder = ProfileFolder(resolve(config, "profiles"), outputs=tuple(config.outputs))
     book = VoiceBook(folder, host_of, bus)
     engines = EngineHosts(
-        context, runtime_dir, cache_dir() / "voices", config.engine, hosts, jobs, book, bus, clock
-    )
+        context, runtime_dir, cache_dir() / "voices", config.engine, hosts, jobs, book, bus, clock,
+        config.engines,
+    )  # fmt: skip
     phrases = PhraseBook(
         config,
         book,

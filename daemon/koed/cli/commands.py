@@ -214,11 +214,14 @@ def obs(args: argparse.Namespace) -> int:
 def worker(args: argparse.Namespace) -> int:
     """Serve an engine to a koed on another machine."""
     from koed.auth import keys
-    from koed.config.daemon import resolve
+    from koed.config.daemon import WorkerConfig, resolve
+    from koed.engine.host.process import environment
     from koed.engine.worker import main as engine_worker
 
+    loaded = _load(args)
     if args.keys is None:
-        args.keys = keys.of_worker(resolve(_load(args), "server.keys"))
+        args.keys = keys.of_worker(resolve(loaded, "server.keys"))
+    os.environ.update(environment(loaded.engines.get(args.engine, WorkerConfig())))
     return engine_worker.serve(args)
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import koed
 from koed.config import chat as chat_config
-from koed.config import schema
+from koed.config import engines, schema
 from koed.config.chat import ChatConfig
 from koed.config.hotkeys import HotkeysConfig
 from koed.config.hotkeys import problems as _hotkey_problems
@@ -150,6 +150,18 @@ class EngineConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """Of one engine."""
+
+    device: Annotated[str, Match(r"auto|cpu|cuda(:\d{1,2})?", "auto, cpu, cuda or cuda:N")] = "auto"
+    """What a neural engine speaks on; N as nvidia-smi counts; auto, cuda = the best that works."""
+    memory_mb: Annotated[int, Range(50)] | None = None
+    """Instead of what ``engine`` says for all."""
+    threads: Annotated[int, Range(1, 256)] | None = None
+    """Cores that it may use; None = as the engine sees fit."""
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptConfig:
     path: PathText | None = None
     """None = ``$XDG_STATE_HOME/koed/transcript.jsonl``; "" = no transcript."""
@@ -188,6 +200,8 @@ class Config:
     """The first one is the default."""
     audio: AudioConfig = field(default_factory=AudioConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    engines: dict[Name, WorkerConfig] = field(default_factory=dict)
+    """``gpt_sovits: {device: cpu}``: what is another for one engine."""
     models: ModelsConfig = field(default_factory=ModelsConfig)
     phrases: dict[Name, PhraseText | PhraseConfig] = field(default_factory=dict)
     """Lines that are rendered ahead in every voice, to be heard at once: ``name: text``, or
@@ -253,6 +267,9 @@ def _config_problems(config: Config) -> Iterator[tuple[str, str, str]]:
                 hint = "two outputs need names of their own: set sink and microphone in each"
                 yield here, f"{node!r} is already {seen[node]}", hint
             seen.setdefault(node, here)
+    for name in config.engines:
+        if name not in engines.installed():
+            yield "engines", *engines.unknown(name)
     yield from _obs_problems(config)
 
 

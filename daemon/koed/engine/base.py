@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 SINCE_5 = {"since": 5}
 """Marks a field that is new in this version of the engine wire: older workers and stages are told
 nothing of it. Such a field stands last and has a default."""
+DEVICE_VARIABLE, THREADS_VARIABLE = "KOED_DEVICE", "OMP_NUM_THREADS"
+"""How a worker's environment tells its engine what ``engines: {NAME: {device, threads}}`` of
+koed.yaml says: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; a number of cores."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from koed.bench.engine import parts
 from koed.bench.engine import targets as bench_targets
 from koed.bench.engine.naive import NaiveT2S
 from koed.bench.engine.parts import Plan, Weights
-from koed.engine.gpt_sovits import threads
+from koed.engine.base import THREADS_VARIABLE
 from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
 from koed.testing import tiny
@@ -52,7 +52,7 @@ def test_everything_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trace = tmp_path / "trace.json"
-    monkeypatch.setenv(threads.VARIABLE, "1")  # two would wait for each other on busy cores
+    monkeypatch.setenv(THREADS_VARIABLE, "1")  # two would wait for each other on busy cores
     results = bench.run(trace, dataclasses.replace(SMALL, firsts=2))["engine"]
     targets = results.pop("targets")
     for found in results["threads"].values():

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from koed.engine.base import THREADS_VARIABLE
 from koed.engine.gpt_sovits import threads
 
 
@@ -21,12 +22,12 @@ def _count() -> Iterator[None]:
 
 @pytest.mark.parametrize(("told", "expected"), [("1", 1), ("3", 3), ("2,4", 2), ("7", 7)])
 def test_the_variable_says_how_many(told: str, expected: int) -> None:
-    assert threads.allowed({threads.VARIABLE: told}) == expected
+    assert threads.allowed({THREADS_VARIABLE: told}) == expected
 
 
 @pytest.mark.parametrize("told", ["", "all", "0", "-1"])
 def test_nothing_said_is_some_of_the_cores(told: str) -> None:
-    assert 1 <= threads.allowed({threads.VARIABLE: told}) <= threads.MOST
+    assert 1 <= threads.allowed({THREADS_VARIABLE: told}) <= threads.MOST
 
 
 def test_parts_are_worked_on_at_once_each_on_one_core() -> None:

@@ -16,8 +16,6 @@ import torch
 from koed.engine.gpt_sovits.model.linear import Precision
 from koed.errors import EngineError
 
-VARIABLE = "KOED_DEVICE"
-"""In a worker's environment: ``auto``, ``cpu``, ``cuda`` (the best one) or ``cuda:N``."""
 SETTING = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 LEAST_FREE_BYTES = 1 << 30
 """A model with two rows, its workspaces and the context; with less, every load would fail."""

@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from koed.engine import settings
-from koed.engine.base import Capabilities, Job, ProfileSpec, Stream, Voice
+from koed.engine.base import (
+    DEVICE_VARIABLE,
+    Capabilities,
+    Job,
+    ProfileSpec,
+    Stream,
+    Voice,
+)
 from koed.engine.gpt_sovits import cards, guards, threads
 from koed.engine.gpt_sovits.decoding.decode import MOST_CODES, Prompt
 from koed.engine.gpt_sovits.line import LineStream, Opened, arrival
@@ -88,7 +95,7 @@ class GptSovitsEngine:
     ) -> None:
         """``folder`` of models: as `koed models` has it, if None. ``device``: see `cards.choose`;
         as the environment says, if empty. ``cores`` that may be used: see `threads`."""
-        chosen = cards.here(device or os.environ.get(cards.VARIABLE, "auto"))
+        chosen = cards.here(device or os.environ.get(DEVICE_VARIABLE, "auto"))
         if chosen.why:
             log.warning("%s", chosen.why)
         store = Store(folder or default_folder(os.environ))

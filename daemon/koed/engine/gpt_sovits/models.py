@@ -22,7 +22,7 @@ from koed.engine.gpt_sovits import failures, text_features, warm_line
 from koed.engine.gpt_sovits.cards import Card, Chosen, formats, told
 from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.decoding.continuous_batch import ContinuousBatch
-from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
+from koed.engine.gpt_sovits.decoding.cuda_graph import CAPTURING, DeviceBatch
 from koed.engine.gpt_sovits.decoding.decode import Prompt, Utterance
 from koed.engine.gpt_sovits.decoding.vocoder_graphs import WindowGraphs
 from koed.engine.gpt_sovits.memory import allowed_bytes, held_bytes
@@ -259,4 +259,5 @@ def translated(models: Models | None) -> Iterator[None]:
 def _free() -> None:
     gc.collect()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with CAPTURING:
+            torch.cuda.empty_cache()

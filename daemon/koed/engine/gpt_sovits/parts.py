@@ -16,6 +16,7 @@ import torch
 from koed.engine.gpt_sovits import text_features, threads
 from koed.engine.gpt_sovits.cards import EXACT, Card, formats
 from koed.engine.gpt_sovits.checkpoints import checkpoint
+from koed.engine.gpt_sovits.decoding.cuda_graph import CAPTURING
 from koed.engine.gpt_sovits.model.bert import Bert
 from koed.engine.gpt_sovits.model.hubert import Hubert
 from koed.engine.gpt_sovits.model.speaker_encoder import Speaker
@@ -137,7 +138,8 @@ class Parts:
         gone = [self._loaded.pop(name) for name in names if self._loaded.get(name) is not None]
         if gone and self._device.type == "cuda":
             gone.clear()
-            torch.cuda.empty_cache()
+            with CAPTURING:
+                torch.cuda.empty_cache()
 
     def _get(self, part: Part, load: Callable[[Path], T]) -> T:
         with self._turns[part]:

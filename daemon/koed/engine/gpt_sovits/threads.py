@@ -18,10 +18,11 @@ from typing import TypeVar
 
 import torch
 
+from koed.engine.base import THREADS_VARIABLE
+
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
-VARIABLE = "OMP_NUM_THREADS"
 MOST = 4
 """Without being told: a game and an encoder want the others."""
 
@@ -29,7 +30,7 @@ MOST = 4
 def allowed(environ: Mapping[str, str]) -> int:
     """As ``OMP_NUM_THREADS`` says, else half of the cores, between 2 and 4 (or all there are)."""
     cores = len(os.sched_getaffinity(0))
-    told = environ.get(VARIABLE, "").split(",")[0].strip()
+    told = environ.get(THREADS_VARIABLE, "").split(",")[0].strip()
     if told.isdecimal() and int(told):
         return int(told)
     return min(cores, max(2, min(MOST, cores // 2)))

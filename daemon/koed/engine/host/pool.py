@@ -6,14 +6,14 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import zmq
 
 from koe.protocol import EngineDown, EngineUp
-from koed.config.daemon import EngineConfig
+from koed.config.daemon import EngineConfig, WorkerConfig
 from koed.config.profile import Profile
 from koed.engine import registry
 from koed.engine.base import Capabilities
@@ -49,7 +49,9 @@ class EngineHosts:
         book: VoiceListener,
         bus: Bus,
         clock: Callable[[], float] = time.monotonic,
+        settings: Mapping[str, WorkerConfig] | None = None,
     ) -> None:
+        """``settings``: of single engines."""
         self.hosts = hosts
         self.away: set[str] = set()
         """Hosts whose worker was lost or never came, until it is up."""
@@ -58,6 +60,7 @@ class EngineHosts:
         self._runtime_dir = runtime_dir
         self._cache_dir = cache_dir
         self._config = config
+        self._settings = settings or {}
         self._bus = bus
         self._clock = clock
         self._jobs = jobs
@@ -79,6 +82,7 @@ class EngineHosts:
                 self,
                 remote=profile.remote,
                 cache_dir=self._cache_dir,
+                settings=self._settings.get(profile.engine),
                 clock=self._clock,
             )
             self.hosts[name] = host
@@ -89,13 +93,12 @@ class EngineHosts:
         neural = False
         with contextlib.suppress(EngineError):  # its worker will say it
             neural = registry.find(engine).neural
-        if not neural:
-            return self._config
-        return dataclasses.replace(
-            self._config,
-            memory_mb=self._config.neural_memory_mb,
-            start_s=self._config.neural_start_s,
-        )
+        config, own = self._config, self._settings.get(engine, WorkerConfig())
+        if neural:
+            config = dataclasses.replace(
+                config, memory_mb=config.neural_memory_mb, start_s=config.neural_start_s
+            )
+        return dataclasses.replace(config, memory_mb=own.memory_mb or config.memory_mb)
 
     def sockets(self) -> Iterator[Any]:
         for host in self.hosts.values():

@@ -14,8 +14,11 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from koed.config.daemon import WorkerConfig
+from koed.engine.base import DEVICE_VARIABLE, THREADS_VARIABLE
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +36,19 @@ def worker_command(engine: str, endpoint: str, identity: str, cache: Path | None
     return command + ([f"--cache={cache}"] if cache else [])
 
 
-class ChildProcess:
-    """``events`` is an epoll object that becomes readable when the child prints or ends."""
+def environment(config: WorkerConfig) -> dict[str, str]:
+    """What an engine is told in the environment of its worker: only what is not left to it."""
+    told = {} if config.device == "auto" else {DEVICE_VARIABLE: config.device}
+    return told if config.threads is None else {**told, THREADS_VARIABLE: str(config.threads)}
 
-    def __init__(self, command: Sequence[str], events: select.epoll) -> None:
+
+class ChildProcess:
+    """``events`` is an epoll object that becomes readable when the child prints or ends;
+    ``environ`` is added to our environment."""
+
+    def __init__(
+        self, command: Sequence[str], events: select.epoll, environ: Mapping[str, str]
+    ) -> None:
         self._events = events
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -45,8 +57,9 @@ class ChildProcess:
             # In a process group of its own: Ctrl-C, or what a shell or `timeout` sends to all that
             # they started, is for the stage, and it is the stage that decides when a worker ends.
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, process_group=0
-            )
+                command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, process_group=0,
+                env={**os.environ, **environ},
+            )  # fmt: skip
         except OSError:
             os.close(reader)
             raise

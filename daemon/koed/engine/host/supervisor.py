@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from koed.config.daemon import EngineConfig
+from koed.config.daemon import EngineConfig, WorkerConfig
 from koed.config.profile import RemoteEngine
 from koed.engine import wire
 from koed.engine.base import Capabilities, Job, ProfileSpec
@@ -64,6 +64,7 @@ class EngineHost:
         *,
         remote: RemoteEngine | None = None,
         cache_dir: Path | None = None,
+        settings: WorkerConfig | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -78,8 +79,9 @@ class EngineHost:
         self._listener = listener
         self._clock = clock
         self._open: Callable[[], Workers] = functools.partial(
-            Workers, name, engine, context, runtime_dir, remote, cache_dir
-        )
+            Workers, name, engine, context, runtime_dir, remote, cache_dir,
+            settings or WorkerConfig(),
+        )  # fmt: skip
         self._workers: Workers | None = None
         self._voices = WantedVoices(name, listener)
         self._ahead_s: dict[int, float] = {}

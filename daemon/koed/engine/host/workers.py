@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from koed.config.daemon import EngineConfig
+from koed.config.daemon import EngineConfig, WorkerConfig
 from koed.config.profile import RemoteEngine
 from koed.engine import wire
-from koed.engine.host.process import ChildProcess, worker_command
+from koed.engine.host.process import ChildProcess, environment, worker_command
 from koed.engine.host.transport import Context, LocalTransport, RemoteTransport, Socket, Transport
 from koed.engine.host.worker_state import Failure, WorkerState, verdict
 from koed.engine.wire import Message
@@ -46,6 +46,7 @@ class Workers:
         runtime_dir: Path,
         remote: RemoteEngine | None,
         cache_dir: Path | None,
+        settings: WorkerConfig,
     ) -> None:
         self.active: WorkerState | None = None
         self.standby: WorkerState | None = None
@@ -53,6 +54,7 @@ class Workers:
         self._name = name
         self._engine = engine
         self._cache_dir = cache_dir
+        self._environ = environment(settings)
         self._transport: Transport = (
             RemoteTransport(context, remote)
             if remote
@@ -78,9 +80,8 @@ class Workers:
             return WorkerState(self.session, b"", None, now, address=self._address)
         identity = str(self.session)
         command = worker_command(self._engine, self._transport.endpoint, identity, self._cache_dir)
-        return WorkerState(
-            self.session, identity.encode(), ChildProcess(command, self._events), now
-        )
+        child = ChildProcess(command, self._events, self._environ)
+        return WorkerState(self.session, identity.encode(), child, now)
 
     # --- messages ----------------------------------------------------------------------------
 

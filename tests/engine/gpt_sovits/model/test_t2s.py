@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
 from koed.engine.gpt_sovits.checkpoints.s1_s2_keys import S1
-from koed.engine.gpt_sovits.decoding.cuda_graph import DeviceBatch
+from koed.engine.gpt_sovits.decoding.cuda_graph import CAPTURING, DeviceBatch, spans
 from koed.engine.gpt_sovits.decoding.decode import FEWEST_CODES, Prompt, Utterance
 from koed.engine.gpt_sovits.model.linear import Exact, Half, Int8, make_linear, packs
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
@@ -259,22 +259,84 @@ def test_a_device_that_cannot_record_says_the_same_without(
     batch = DeviceBatch(model, 3, 96, graphs=True)
     batch.warm_up()
     assert crowd(model, batch) == alone(model)
-    in_mid_line = DeviceBatch(model, 3, 96, graphs=True)  # settings that were not recorded before
-    assert crowd(model, in_mid_line) == alone(model)
     assert not batch.graphs
     assert not batch.captured
-    assert [r.message[:17] for r in caplog.records] == ["no CUDA graphs on"] * 2
+    assert [r.message[:17] for r in caplog.records] == ["no CUDA graphs on"]
 
 
-def test_memory_that_runs_out_while_recording_is_told(
+class Recording:
+    """The twin of a graph: does what was recorded, with the settings in the places of then."""
+
+    made: ClassVar[list[int]] = []
+
+    def __init__(self, batch: DeviceBatch, span: int) -> None:
+        assert CAPTURING.locked()
+        batch.turn(span)  # as the runs before a recording
+        self.batch, self.span, self.knobs = batch, span, batch.knobs
+        self.made.append(span)
+
+    def replay(self) -> None:
+        now, self.batch.knobs = self.batch.knobs, self.knobs
+        self.batch.turn(self.span)
+        self.batch.knobs = now
+
+
+def recorded(batch: DeviceBatch, span: int) -> Recording:
+    return Recording(batch, span)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[None]:
+    """A list that grows with every call."""
+    calls: list[None] = []
+    real = getattr(owner, name)
+
+    def call(*args: Any) -> Any:
+        calls.append(None)
+        return real(*args)
+
+    monkeypatch.setattr(owner, name, call)
+    return calls
+
+
+def test_all_settings_are_recorded_before_anybody_speaks(
     model: T2S, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(batch: DeviceBatch, span: int) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+    monkeypatch.setattr(DeviceBatch, "_record", recorded)
+    batch = DeviceBatch(model, 3, 200, graphs=True)
+    batch.warm_up()
+    count = len(Recording.made)
+    assert count == len(batch.captured) == 2 * len(spans(batch.positions))
+    turns = counted(monkeypatch, DeviceBatch, "turn")
+    replays = counted(monkeypatch, Recording, "replay")
+    assert crowd(model, batch) == alone(model)
+    assert len(turns) == len(replays) > 0, "nothing was done without a recording"
+    assert len(Recording.made) == count
 
-    monkeypatch.setattr(DeviceBatch, "_record", full)
-    with pytest.raises(torch.OutOfMemoryError):
-        DeviceBatch(model, 3, 96, graphs=True).warm_up()
+
+@pytest.mark.parametrize("words", ["CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED"])
+def test_memory_that_runs_out_while_recording_says_nothing_of_the_card(
+    model: T2S, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    def full(batch: DeviceBatch, span: int) -> None:
+        raise RuntimeError(words)
+
+    batch = DeviceBatch(model, 3, 96, graphs=True)
+    with monkeypatch.context() as short:
+        short.setattr(DeviceBatch, "_record", full)
+        with pytest.raises(RuntimeError, match=words):
+            batch.warm_up()
+    assert batch.graphs
+    assert not CAPTURING.locked()
+    monkeypatch.setattr(DeviceBatch, "_record", recorded)
+    batch.warm_up()
+    assert crowd(model, batch) == alone(model)
+
+
+def test_spans_reach_to_the_end() -> None:
+    assert spans(128) == [128]
+    assert spans(384) == [128, 256, 384]
+    assert spans(2048) == [128, 256, 384, 512, 1024, 1536, 2048]
+    assert spans(640) == [128, 256, 384, 512, 640]
 
 
 def test_idle_rows_compute_along_and_stay_where_they_are(model: T2S) -> None:

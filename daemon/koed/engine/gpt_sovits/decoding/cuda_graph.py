@@ -7,6 +7,7 @@ speaks on a GPU that cannot record (some cards of the GTX 16 series).
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from koed.engine.gpt_sovits import failures
 from koed.engine.gpt_sovits.decoding.decode import FEWEST_CODES, Ending, Prompt, Said, mark_seen
 from koed.engine.gpt_sovits.model.sampling import Knobs, Noise, Sampling, pick
 from koed.engine.gpt_sovits.model.t2s import T2S
@@ -21,7 +23,10 @@ from koed.errors import EngineError
 
 log = logging.getLogger(__name__)
 
-BUCKET = 128  # positions: a graph attends to a multiple of it
+BUCKET = 128  # positions: a graph attends to a multiple of it,
+COARSE = 512  # of this beyond: fewer graphs, and whoever is so far has been heard for long
+CAPTURING = threading.Lock()
+"""All captures record from one stream of torch's, and memory must not be given back meanwhile."""
 SORTED = 64  # top-k up to this needs no full sort
 
 
@@ -66,10 +71,13 @@ class DeviceBatch:
         self.noises: list[Noise | None] = [None] * rows
         self.counts, self.most = [0] * rows, [0] * rows
         self.settings = [Sampling()] * rows
-        self._all = _static_knobs(rows, model)
-        self.knobs = self._all
+        static = _static_knobs(rows, model)
+        sorted_usually = min(SORTED, model.dims.codes)
+        self._usual = replace(static, top_p=None, most=sorted_usually)
+        self._any = replace(static, most=model.dims.codes)
+        self.knobs = self._usual
         self._tune()
-        self.captured: dict[tuple[int, bool, int], torch.cuda.CUDAGraph] = {}
+        self.captured: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
         self._pool: Any = None
 
     def __len__(self) -> int:
@@ -77,10 +85,23 @@ class DeviceBatch:
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Capture every bucket for the usual settings. Before the first join: it scribbles."""
+        """Capture every span, for the usual settings and for any, so that nothing is recorded while
+        somebody speaks. Before the first join: it scribbles. A device that cannot record does
+        without; memory that ran out is raised."""
         assert not len(self)
-        for span in range(BUCKET, self.positions + 1, BUCKET):
-            self._graph(span)
+        usual = self.knobs
+        try:
+            for knobs in (usual, self._any) if self.graphs else ():
+                self.knobs = knobs
+                for span in spans(self.positions):
+                    with CAPTURING:
+                        self.capture(span)
+        except RuntimeError as error:
+            note_unrecordable(error, self.model.device)
+            self.graphs = False
+            self.captured.clear()  # what was recorded of other spans holds memory
+        finally:
+            self.knobs = usual
 
     @torch.inference_mode()
     def join(self, key: Hashable, prompt: Prompt, noise: Noise) -> None:
@@ -119,9 +140,10 @@ class DeviceBatch:
             return []
         self._draw()
         lengths = [self.state.lengths[n] for n, key in enumerate(self.keys) if key is not None]
-        span = min(-(-(max(lengths) + self.every) // BUCKET) * BUCKET, self.positions)
+        needed = min(max(lengths) + self.every, self.positions)
+        span = next(span for span in spans(self.positions) if span >= needed)
         for _ in range(self.every):
-            if (graph := self._graph(span)) is not None:
+            if (graph := self.captured.get(self._variant(span))) is not None:
                 graph.replay()
             else:
                 self.turn(span)
@@ -171,19 +193,9 @@ class DeviceBatch:
         self._pool = graph.pool()
         return graph
 
-    def _graph(self, span: int) -> torch.cuda.CUDAGraph | None:
-        """None = it speaks without, for good if this device cannot record."""
-        if self.graphs and self._variant(span) not in self.captured:
-            try:
-                self.capture(span)
-            except RuntimeError as error:
-                note_unrecordable(error, self.model.device)
-                self.graphs = False
-                self.captured.clear()  # what was recorded of other spans holds memory
-        return self.captured[self._variant(span)] if self.graphs else None
-
-    def _variant(self, span: int) -> tuple[int, bool, int]:
-        return span, self.knobs.top_p is not None, self.knobs.most
+    def _variant(self, span: int) -> tuple[int, bool]:
+        """Whether for the usual settings."""
+        return span, self.knobs.top_p is None
 
     def _changing(self) -> list[Tensor]:
         """What a turn changes and a join wrote. Keys it writes lie where the next turn writes."""
@@ -226,25 +238,30 @@ class DeviceBatch:
         """Write the settings of all rows into the static tensors."""
         vocabulary = self.model.dims.codes
         fresh = Knobs.of(self.settings, vocabulary, self.model.device)
-        static = self._all
+        static = self._any
         static.penalty.copy_(fresh.penalty)
         static.temperature.copy_(fresh.temperature)
         assert static.kth is not None
         assert static.top_p is not None
         static.kth.copy_(fresh.kth if fresh.kth is not None else static.kth * 0 + vocabulary - 1)
-        if fresh.top_p is not None:
+        if fresh.top_p is None:
+            static.top_p.fill_(torch.inf)
+        else:
             static.top_p.copy_(fresh.top_p)
-        self.knobs = replace(
-            static,
-            top_p=None if fresh.top_p is None else static.top_p,
-            most=min(SORTED, vocabulary) if fresh.most <= SORTED else vocabulary,
-        )
+        usual = fresh.top_p is None and fresh.most <= SORTED
+        self.knobs = self._usual if usual else self._any
+
+
+def spans(positions: int) -> list[int]:
+    """What graphs attend to, of a cache of so many positions (a multiple of `BUCKET`)."""
+    fine = range(BUCKET, min(COARSE, positions) + 1, BUCKET)
+    return sorted({*fine, *range(COARSE, positions + 1, COARSE), positions})
 
 
 def note_unrecordable(error: RuntimeError, device: torch.device) -> None:
-    """Recording failed: log it. Raises ``error`` if memory ran out, and what torch raises if the
-    device is of no use any more, either of which eager work would not survive."""
-    if isinstance(error, torch.OutOfMemoryError):
+    """Recording failed: log it. Raises ``error`` if memory ran out, which says nothing of the card,
+    and what torch raises if the device is of no use any more."""
+    if failures.is_full(error):
         raise error
     if device.type == "cuda":
         torch.cuda.synchronize(device)

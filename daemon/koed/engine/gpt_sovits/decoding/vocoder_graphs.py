@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from koed.engine.gpt_sovits.decoding.cuda_graph import note_unrecordable
+from koed.engine.gpt_sovits.decoding.cuda_graph import CAPTURING, note_unrecordable
 from koed.engine.gpt_sovits.model.generator import Span
 from koed.engine.gpt_sovits.model.sovits import NOISE_SCALE, SoundModel
 from koed.engine.gpt_sovits.model.style_encoder import Style
@@ -61,7 +61,8 @@ class WindowGraphs:
         A device that cannot record does without."""
         try:
             for length in reversed(self.lengths):
-                self._windows[length] = self._capture(length)
+                with CAPTURING:
+                    self._windows[length] = self._capture(length)
         except RuntimeError as error:
             note_unrecordable(error, self.model.device)
             self._windows.clear()
