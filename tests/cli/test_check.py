@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from koed.cli import check
-from koed.config.daemon import load
+from koed.config.daemon import Config, load
 from koed.engine.base import ProfileSpec
 from koed.engine.worker.check import check_apart
 
 
 @pytest.mark.slow
 def test_a_voice_that_works_has_spoken() -> None:
-    found = check._neural()
+    found = next(check._neural(Config()))
     assert found.good is True, found
     assert found.detail.startswith("a trial spoke")
     assert not found.hint
@@ -33,7 +33,7 @@ def test_what_is_missing_is_named(
         return None if name == missing else real(name, *rest)
 
     monkeypatch.setattr(importlib.util, "find_spec", find)
-    found = check._neural()
+    found = next(check._neural(Config()))
     assert found.good is good
     assert missing in found.detail
     assert "koed[gpt-sovits]" in found.hint
@@ -44,7 +44,7 @@ def test_a_library_that_cannot_be_loaded_is_told(
 ) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.13: cannot open')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = check._neural()
+    found = next(check._neural(Config()))
     assert found.good is False
     assert "libcudart.so.13: cannot open" in found.detail
     assert "pip install" in found.hint
@@ -56,7 +56,7 @@ def test_an_error_of_the_engine_comes_with_its_hint(
 ) -> None:
     (tmp_path / "soundfile.py").write_text("raise ImportError('gone')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = check._neural()
+    found = next(check._neural(Config()))
     assert found.good is False
     assert "audio files cannot be read" in found.detail
     assert found.hint

@@ -5,17 +5,20 @@ from __future__ import annotations
 import ctypes.util
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from koed.cli import references
-from koed.config.daemon import Config, resolve
+from koed.cli import gpus, references
+from koed.config.daemon import Config, WorkerConfig, resolve
 from koed.config.profile import Profile
 from koed.config.profile_folder import ProfileFolder
 from koed.engine.base import ProfileSpec
+from koed.engine.host.process import environment
 from koed.engine.worker.check import check_apart
 from koed.errors import DeviceError, KoedError
 from koed.voices.specs import spec
@@ -40,7 +43,7 @@ class Finding:
 def report(config: Config, as_json: bool) -> int:
     """Print every finding; 1 if anything must be mended before koed can speak."""
     findings = [*_configuration(config), *_voices(config), *_obs(config)]
-    findings += [*_engines(), _neural(), _server()]
+    findings += [*_engines(), *_neural(config), _server()]
     return _show(findings, as_json)
 
 
@@ -178,8 +181,15 @@ def _engines() -> Iterator[Finding]:
     )
 
 
-def _neural() -> Finding:
-    """The neural voice is tried, in a process that then ends: this one stays without torch."""
+def _neural(config: Config) -> Iterator[Finding]:
+    """The neural voice is tried, and what that tells of GPUs."""
+    answer: dict[str, Any] = {}
+    yield _trial(config, answer)
+    yield Finding("GPU", *gpus.meaning(gpus.seen(), answer))
+
+
+def _trial(config: Config, answer: dict[str, Any]) -> Finding:
+    """In a process that then ends: this one stays without torch. ``answer``: filled if it spoke."""
     what = "neural voice"
     missing = [name for name in NEURAL if importlib.util.find_spec(name) is None]
     if missing:
@@ -187,18 +197,21 @@ def _neural() -> Finding:
         detail = f"not installed: it needs {', '.join(missing)}"
         return Finding(what, None if "torch" in missing else False, detail, hint)
     command = [sys.executable, "-P", "-m", "koed.bench.engine.trial"]
+    environ = environment(config.engines.get("gpt_sovits", WorkerConfig()))
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TRIAL_S, check=False, errors="replace"
-        )
-        answer = json.loads((done.stdout.splitlines() or [""])[-1])
+            command, capture_output=True, text=True, timeout=TRIAL_S, check=False,
+            errors="replace", env={**os.environ, **environ},
+        )  # fmt: skip
+        said = json.loads((done.stdout.splitlines() or [""])[-1])
     except subprocess.TimeoutExpired:
         return Finding(what, False, f"the trial did not end within {TRIAL_S:.0f} s", REPAIR)
     except ValueError:
         last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
         return Finding(what, False, f"the trial failed: {last}", REPAIR)
-    if "error" in answer:
-        return Finding(what, False, answer["message"], answer["hint"] or REPAIR)
+    if "error" in said:
+        return Finding(what, False, said["message"], said["hint"] or REPAIR)
+    answer.update(said)
     return Finding(
         what,
         True,

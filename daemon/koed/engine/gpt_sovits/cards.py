@@ -6,6 +6,7 @@ Turing, 8 Ampere and Ada, 9 Hopper, 10 and 12 Blackwell.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from koed.engine.gpt_sovits.model.linear import Precision
 from koed.errors import EngineError
 
 SETTING = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
+DRIVER = "/dev/nvidiactl"
 LEAST_FREE_BYTES = 1 << 30
 """A model with two rows, its workspaces and the context; with less, every load would fail."""
 ON_CPU = "so the neural voice speaks on the processor"
@@ -157,7 +159,10 @@ def look() -> Found:
     with warnings.catch_warnings():  # it is told below
         warnings.simplefilter("ignore")
         if not torch.cuda.is_available():
-            return Found(without="torch finds no GPU, or a driver that is too old for it")
+            there = os.path.exists(DRIVER)
+            return Found(
+                without="torch cannot use the GPU, or not with its driver" if there else ""
+            )
         count = torch.cuda.device_count()
     cards = []
     for index in range(count):
