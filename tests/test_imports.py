@@ -133,6 +133,9 @@ TABLE = {
         "koed.config koed.engine koed.errors koed.recordings koed.text koed.voices",
         "numpy matplotlib yaml",
     ),
+    "koed.voices.packs": May(
+        "koed.config koed.engine koed.errors koed.recordings koed.text koed.voices", "pypinyin"
+    ),
     "koed.phrases": May(
         "koe.protocol koed.config koed.engine.base koed.engine.jobs koed.errors koed.events"
         " koed.phrases koed.playback koed.service.files koed.text koed.voices",

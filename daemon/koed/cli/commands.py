@@ -87,6 +87,14 @@ def voices(args: argparse.Namespace) -> int:
         from koed.cli import try_voice
 
         return try_voice.run(_config(args), args)
+    if args.action == "import":
+        from koed.cli import import_voice
+
+        return import_voice.run(_config(args), args)
+    if args.action == "show":
+        from koed.cli import show_voice
+
+        return show_voice.run(_load(args), args)
     from koed.config.daemon import resolve
     from koed.config.profile_folder import ProfileFolder
 
@@ -185,6 +193,11 @@ def models(args: argparse.Namespace) -> int:
     """List, import, fetch and remove the models of the neural voice."""
     from koed.cli import models as models_cli
 
+    if args.action == "import":
+        from koed.cli import import_voice
+
+        if import_voice.is_pack(args.sources):
+            return import_voice.run(_config(args), args)
     mirror = _load(args).models.mirror if args.action == "pull" else None
     return models_cli.run(args, mirror or "")
 
@@ -274,11 +287,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _voices_arguments(sub: argparse.ArgumentParser) -> None:
-    from koed.cli import try_voice
+    from koed.cli import import_voice, show_voice, try_voice
 
-    actions = sub.add_subparsers(dest="action", metavar="list|try")
+    actions = sub.add_subparsers(dest="action", metavar="list|show|import|try")
     child = actions.add_parser("list", help="what is there; the same without a word")
     child.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
+    child.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS)
+    show_voice.arguments(actions)
+    import_voice.arguments(actions)
     try_voice.arguments(actions)
 
 
@@ -322,6 +338,8 @@ def _keys_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def _models_arguments(sub: argparse.ArgumentParser) -> None:
+    from koed.cli import import_voice
+
     actions = sub.add_subparsers(
         dest="action", required=True, metavar="list|show|import|pull|remove"
     )
@@ -335,11 +353,8 @@ def _models_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--folder", type=Path, metavar="FOLDER", help="of models; another one")
     action("list", "what is there")
     action("show", "a model, or any weight file").add_argument("name", metavar="NAME|FILE")
-    child = action("import", "make a model of a .ckpt and a .pth, or of a folder with both")
-    child.add_argument("sources", nargs="+", type=Path, metavar="FILE")
-    child.add_argument("--name", default="", help="a-z, 0-9, _ and -; else from the .pth")
-    child.add_argument("--licence", default="", metavar="TEXT", help="of the model")
-    child.add_argument("--consent", default="", metavar="TEXT", help="whose voice, who agreed")
+    child = action("import", "make a model of a .ckpt and a .pth; of a pack as koed voices import")
+    import_voice.options(child)
     child = action("pull", "fetch official files: v1 v2 v2Pro v2ProPlus hubert bert sv")
     child.add_argument("names", nargs="+", metavar="NAME")
     child.add_argument("--endpoint", metavar="URL", help="a mirror, before all others")

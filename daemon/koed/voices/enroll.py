@@ -66,6 +66,7 @@ class Wish:
     keep_silence: bool = False
     force: bool = False
     prepare: bool = True
+    description: str = ""
 
 
 @dataclass
@@ -202,7 +203,7 @@ def _profile(wish: Wish, taken: Take) -> str:
     if wish.model:
         values["settings"] = {"model": wish.model}
     values["reference"] = {"audio": f"{wish.name}.wav", "transcript": taken.text}
-    values |= {"description": "", "rights": wish.rights}
+    values |= {"description": wish.description, "rights": wish.rights}
     head = "# Written by koed enroll; docs/your-voice.md says what else can stand here.\n"
     return head + yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=100)
 
@@ -233,7 +234,7 @@ def _prepare(wish: Wish, draft: Path, cache: Path, report: Enrolment) -> None:
         report.prepared = prepare_apart(wanted, ENGINE, cache)
         report.remarks += [r for r in report.prepared.pop("remarks") if r not in report.remarks]
     except EngineError as error:
-        if wish.model or error.code not in LATER:
+        if error.code not in LATER or (wish.model and error.code == "unknown_model"):
             raise
         report.remarks.append(f"not prepared yet: {error}")
 

@@ -155,13 +155,18 @@ class Store:
         return next((path for path in _files(self.folder) if path.name == name), None)
 
     def add(
-        self, sources: Sequence[Path], name: str = "", licence: str = "", consent: str = ""
+        self,
+        sources: Sequence[Path],
+        name: str = "",
+        licence: str = "",
+        consent: str = "",
+        title: str = "",
     ) -> tuple[Model, bool]:
         """Make a model of an s1 and an s2 file (or of a folder with both), in any order.
 
-        The same pair again is the same model, and False; a new licence or consent is noted. Raises
-        EngineError as `checkpoint.inspect`, and ``model_pair``, ``model_exists``, ``bad_name``,
-        ``models_unwritable``.
+        ``title``: what people call it, in any letters. The same pair again is the same model, and
+        False; a new licence or consent is noted. Raises EngineError as `checkpoint.inspect`, and
+        ``model_pair``, ``model_exists``, ``bad_name``, ``models_unwritable``.
         """
         t2s, sovits = pair([path for source in sources for path in expanded(source)])
         for model in self.scan().models:
@@ -173,6 +178,8 @@ class Store:
                 "model_exists", f"there is another model {name}", "choose a name with --name"
             )
         card = {**card_of(name, t2s, sovits), "licence": licence, "consent": consent}
+        if title and title != name:
+            card["title"] = title
         with self._fresh_folder(name) as folder:
             for source, target in ((t2s, T2S), (sovits, SOVITS)):
                 import_file(source, folder / target)
