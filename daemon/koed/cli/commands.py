@@ -91,29 +91,9 @@ def voices(args: argparse.Namespace) -> int:
         from koed.cli import import_voice
 
         return import_voice.run(_config(args), args)
-    if args.action == "show":
-        from koed.cli import show_voice
+    from koed.cli import show_voice
 
-        return show_voice.run(_load(args), args)
-    from koed.config.daemon import resolve
-    from koed.config.profile_folder import ProfileFolder
-
-    loaded = _load(args)
-    scan = ProfileFolder(resolve(loaded, "profiles"), outputs=tuple(loaded.outputs)).scan()
-    for name in sorted(scan.profiles):
-        profile = scan.profiles[name]
-        row = {
-            "name": name,
-            "engine": profile.engine,
-            "lang": profile.lang,
-            "description": profile.description,
-            "rights": profile.rights,
-            "tags": list(profile.tags),
-        }
-        _print(args, row, f"{name:12} {profile.engine:10} {profile.lang:4} {profile.description}")
-    for name, error in scan.broken.items():
-        _print(args, {"name": name, "error": error.message}, f"{name:12} BROKEN: {error.message}")
-    return 1 if scan.broken else 0
+    return (show_voice.run if args.action == "show" else show_voice.overview)(_load(args), args)
 
 
 def render(args: argparse.Namespace) -> int:

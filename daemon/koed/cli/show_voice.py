@@ -1,4 +1,4 @@
-"""`koed voices show NAME`: what a voice is made of, what it may be used for, and what it lacks."""
+"""`koed voices` and `koed voices show NAME`: what there is, and what a voice is made of and lacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from koed.errors import ConfigError, KoedError, did_you_mean
+from koed.cli import try_voice
+from koed.errors import KoedError
 
 if TYPE_CHECKING:
     from koed.config.daemon import Config
@@ -36,11 +37,34 @@ def arguments(actions: Any) -> None:
     sub.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS)
 
 
+def overview(loaded: Config, args: argparse.Namespace) -> int:
+    """All profiles, a line each; 1 if one is broken."""
+    from koed.config.daemon import resolve
+    from koed.config.profile_folder import ProfileFolder
+
+    scan = ProfileFolder(resolve(loaded, "profiles"), outputs=tuple(loaded.outputs)).scan()
+    for name in sorted(scan.profiles):
+        profile = scan.profiles[name]
+        row = _row(profile) | {"tags": list(profile.tags)}
+        line = f"{name:12} {profile.engine:10} {profile.lang:4} {profile.description}"
+        print(json.dumps(row, ensure_ascii=False) if args.json else line)
+    for name, error in scan.broken.items():
+        row = {"name": name, "error": error.message}
+        line = f"{name:12} BROKEN: {error.message}"
+        print(json.dumps(row, ensure_ascii=False) if args.json else line)
+    return 1 if scan.broken else 0
+
+
+def _row(profile: Profile) -> dict[str, Any]:
+    keys = ("name", "engine", "lang", "description", "rights")
+    return {key: getattr(profile, key) for key in keys}
+
+
 def run(loaded: Config, args: argparse.Namespace) -> int:
     """The command; 1 if the voice lacks something. Raises `KoedError` ``unknown_voice``."""
     from koed.engine.gpt_sovits.store.store import Store, default_folder
 
-    row = describe(_profile(loaded, args.name), Store(default_folder(os.environ)))
+    row = describe(try_voice.find(loaded, args.name), Store(default_folder(os.environ)))
     if args.json:
         print(json.dumps(row, ensure_ascii=False))
         return int(bool(row["missing"]))
@@ -54,28 +78,9 @@ def run(loaded: Config, args: argparse.Namespace) -> int:
     return int(bool(row["missing"]))
 
 
-def _profile(loaded: Config, name: str) -> Profile:
-    from koed.config.daemon import resolve
-    from koed.config.profile_folder import ProfileFolder
-
-    scan = ProfileFolder(resolve(loaded, "profiles"), outputs=tuple(loaded.outputs)).scan()
-    if name in scan.broken:
-        raise scan.broken[name]
-    if name not in scan.profiles:
-        hint = did_you_mean(name, sorted(scan.profiles)) or "koed voices lists them"
-        raise ConfigError("unknown_voice", f"there is no voice {name[:64]!r}", hint)
-    return scan.profiles[name]
-
-
 def describe(profile: Profile, store: Store) -> dict[str, Any]:
     """A row of plain values; ``missing`` holds pairs of what is missing and what to do."""
-    row: dict[str, Any] = {
-        "name": profile.name,
-        "engine": profile.engine,
-        "lang": profile.lang,
-        "description": profile.description,
-        "rights": profile.rights,
-    }
+    row = _row(profile)
     if profile.engine != NEURAL or profile.remote is not None:
         lacks = [] if profile.rights else [_no_rights(profile)]
         return {**row, "missing": lacks}
