@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,7 @@ def is_pack(sources: Sequence[Path]) -> bool:
 
 def run(loaded: Config, args: argparse.Namespace) -> int:
     """PackPlan, show, ask, do; raises `KoedError`. 1 = something was not done."""
-    from koed.voices.packs import act, plan
+    from koed.voices.packs import act, plan, shared
     from koed.voices.packs.sources import opened
 
     target = _target(loaded, args)
@@ -76,9 +76,14 @@ def run(loaded: Config, args: argparse.Namespace) -> int:
     ):
         planned = plan.make(source, asked)
         lacking = _lacking(target, planned)
-        for line in _table(planned, target.terms, lacking):
+        parts = shared.found(source, lacking)
+        lacking = [kind for kind in lacking if kind not in parts]
+        for line in _table(planned, target.terms, lacking, parts):
             _say(args, line)
-        done = _do(args, source, planned, target) if _agreed(args, planned) else []
+        done = []
+        if _agreed(args, planned):
+            shared.link(target.store, parts)
+            done = _do(args, source, planned, target)
     if args.json:
         print(json.dumps(_as_json(planned, lacking, done), ensure_ascii=False))
     return 0 if len(done) == len(planned.voices) and all(each.enrolment for each in done) else 1
@@ -150,13 +155,17 @@ def _do(
 # --- what the user gets to see -------------------------------------------------------------------
 
 
-def _table(planned: PackPlan, terms: Terms, lacking: Sequence[str]) -> Iterator[str]:
+def _table(
+    planned: PackPlan, terms: Terms, lacking: Sequence[str], parts: Mapping[str, Path]
+) -> Iterator[str]:
     yield f"{planned.pack}: {len(planned.voices)} voice{'s' * (len(planned.voices) != 1)}"
     for voice in planned.voices:
         for head, text in _rows(voice, terms):
             yield f"  {head:9} {text}"
-    for path in planned.terms:
-        yield f"  terms     {path}: read what its author allows"
+    for text in planned.terms:
+        yield f"  terms     {text}: read what its author allows"
+    for kind, path in parts.items():
+        yield f"  network   {kind}: linked, {path}"
     if lacking:
         yield f"  missing   {', '.join(lacking)}: koed models pull {' '.join(lacking)}"
     yield from _left_out(planned)

@@ -1,4 +1,4 @@
-"""`koed voices` and `koed voices show NAME`: what there is, and what a voice is made of and lacks."""
+"""`koed voices` and `koed voices show NAME`: what there is, what a voice is and lacks."""
 
 from __future__ import annotations
 

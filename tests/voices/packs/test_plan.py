@@ -206,6 +206,23 @@ def test_again_and_by_the_other_command(
     capsys.readouterr()
 
 
+def test_a_whole_gpt_sovits_lends_its_networks(
+    tmp_path: Path, koed: Any, pack: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned(tmp_path, pack)
+    hubert = tmp_path / "pack" / "GPT_SoVITS" / "pretrained_models" / "chinese-hubert-base"
+    tiny.save(hubert / "pytorch_model.bin", tiny.weights(tiny.EARS.shapes()))
+    (hubert / "config.json").write_text("{}")
+    words = ("voices", "import", str(tmp_path / "pack"), "--no-prepare", "--yes")
+    assert koed(*words) == 0
+    told = capsys.readouterr().out
+    assert f"hubert: linked, {hubert}" in told
+    assert "missing" not in told
+    store = Store(tmp_path / "koed" / "models")
+    assert store.part("hubert").resolve() == hubert
+    assert [model.name for model in store.scan().models] == ["hutao"]
+
+
 def test_show(tmp_path: Path, koed: Any, capsys: pytest.CaptureFixture[str]) -> None:
     pack = ("import", str(tmp_path / "pack.zip"), "--no-prepare", "--yes", "--licence", "CC-BY-4.0")
     assert koed("voices", *pack) == 0
