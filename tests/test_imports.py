@@ -133,6 +133,7 @@ TABLE = {
         "koed.config koed.engine koed.errors koed.recordings koed.text koed.voices",
         "numpy matplotlib yaml",
     ),
+    "koed.voices.languages": May("koed.text"),
     "koed.voices.packs": May(
         "koed.config koed.engine koed.errors koed.recordings koed.text koed.voices", "pypinyin"
     ),

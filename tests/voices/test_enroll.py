@@ -24,7 +24,8 @@ from koed.recordings import quality
 from koed.recordings import recording as reference
 from koed.recordings.excerpt import LEAD_S, TAIL_S, cut, take
 from koed.recordings.recording import Recording
-from koed.voices.enroll import Wish, enroll
+from koed.voices import enroll as enrolment
+from koed.voices.enroll import StyleWish, Wish, enroll
 
 RATE_HZ = 44_100
 Sound = NDArray[np.float32]
@@ -177,6 +178,26 @@ def test_the_profile_is_whole_and_loads(folder: Path, tmp_path: Path) -> None:
     assert np.abs(kept - want).max() < 1e-4
     assert sorted(p.name for p in folder.iterdir()) == ["mika.png", "mika.wav", "mika.yaml"]
     assert report.remarks == []
+
+
+def test_styles_have_clips_of_their_own(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, parts in (("glad", (-1.0, 4.0, -1.0)), ("mad", (1.0,))):
+        reference.write(tmp_path / f"{name}.wav", talk(*parts))
+    styles = tuple(
+        StyleWish(name, tmp_path / f"{name}.wav", "it is so good", "auto")
+        for name in ("glad", "mad")
+    )
+    monkeypatch.setattr(enrolment, "load_profile", lambda path: path)  # it may not know styles
+    monkeypatch.setattr(enrolment, "spec", lambda profile: profile)
+    report = enroll(wish(folder, talk(4.0), styles=styles), folder, tmp_path)
+    written = yaml.safe_load((folder / "mika.yaml").read_text())
+    said = {"audio": "mika-glad.wav", "transcript": "it is so good", "lang": "en"}
+    assert written["styles"] == {"glad": {"reference": said}}
+    assert reference.read(folder / "mika-glad.wav").duration_s == pytest.approx(4.3, abs=0.05)
+    assert any("style mad is left out" in remark for remark in report.remarks)
+    assert not (folder / "mika-mad.wav").exists()
 
 
 def test_without_matplotlib_it_says_so_and_goes_on(

@@ -182,6 +182,8 @@ def _left_out(planned: PackPlan) -> Iterator[str]:
 
 
 def _rows(voice: PlannedVoice, terms: Terms) -> Iterator[tuple[str, str]]:
+    from koed.voices.packs import act
+
     pair = voice.pair
     languages = " ".join(languages_of(pair.sovits.info))
     other = f" ({pair.title})" if pair.title != voice.name else ""
@@ -200,7 +202,8 @@ def _rows(voice: PlannedVoice, terms: Terms) -> Iterator[tuple[str, str]]:
         part = "; a part of it, found by time" if voice.clips[0].guessed else ""
         yield "said", f"{clip.text} ({clip.lang or 'auto'}, by {clip.source}{part})"
     for heard in voice.moods:
-        yield "mood", f"{heard.clip.mood}: {heard.clip.item.path.name} (not enrolled)"
+        kept = f"as style {heard.clip.mood}" if act.STYLES else f"{heard.clip.mood}, not enrolled"
+        yield "mood", f"{heard.clip.item.path.name}, {kept}"
     yield "licence", terms.licence or "unknown, and stays empty: --licence TEXT"
     yield "consent", terms.consent or "unknown, and stays empty: --consent TEXT"
 

@@ -14,8 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from koed.recordings import recording as reference
 from koed.recordings.excerpt import Take, cut, take
 from koed.recordings.quality import Finding
 from koed.recordings.recording import Recording
-from koed.text.language import language_spans
+from koed.voices import languages
 from koed.voices.specs import spec
 
 ENGINE = "gpt_sovits"
@@ -44,11 +43,14 @@ LATER = ("library_missing", "unknown_model", "model_missing", "models_unreadable
 """What keeps a voice from being prepared now, and is no fault of the recording."""
 
 
-LANGUAGES = {
-    **{code: code for code in ("zh", "ja", "en", "ko", "yue")},
-    **{"cn": "zh", "zho": "zh", "jp": "ja", "jpn": "ja", "eng": "en", "kr": "ko", "kor": "ko"},
-}
-"""What people write, and the code."""
+@dataclass(frozen=True, slots=True)
+class StyleWish:
+    """A clip of the same person in another mood."""
+
+    name: str
+    audio: Path
+    text: str
+    lang: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Wish:
     force: bool = False
     prepare: bool = True
     description: str = ""
+    styles: tuple[StyleWish, ...] = ()
 
 
 @dataclass
@@ -134,9 +137,10 @@ def enroll(wish: Wish, folder: Path, cache: Path) -> Enrolment:
     with _staging(folder) as stage:
         draft = stage / target.name
         reference.write(draft.with_suffix(".wav"), recording)
-        draft.write_text(_profile(wish, taken), encoding="utf-8")
+        styles = _styles(wish, stage, report)
+        draft.write_text(_profile(wish, taken, styles), encoding="utf-8")
         _prepare(wish, draft, cache / "voices", report)
-        _publish(draft, target, wish.force)
+        _publish(draft, target, [f"{wish.name}-{style}.wav" for style in styles], wish.force)
     _show(whole, report)
     return report
 
@@ -166,23 +170,19 @@ def _part(text: str) -> tuple[float, float] | None:
 
 
 def _language(given: str, text: str) -> str:
-    """The code; of ``auto`` that of most of the text. Also as GPT-SoVITS has it ("all_ja"); what is
-    no language of these stays as it is."""
-    code = given.strip().lower().removeprefix("all_")
-    if code == "auto":
-        sizes: Counter[str] = Counter()
-        for span in language_spans(text, "en"):
-            sizes[span.lang] += span.end - span.start
-        code = max(sizes, key=sizes.__getitem__, default="")
-    return LANGUAGES.get(code, given)
+    """The code; of ``auto`` that of the text. What is no language of these stays as it is."""
+    code = languages.of_text(text) if given.strip().lower() == "auto" else given
+    return languages.named(code) or given
 
 
 def _refuse_existing(target: Path) -> None:
     for path in (target, target.with_suffix(".wav")):
         if path.exists():
-            raise ConfigError(
-                "profile_exists", f"{path} is there already", "another name, or --force"
-            )
+            raise _exists(path)
+
+
+def _exists(path: Path) -> ConfigError:
+    return ConfigError("profile_exists", f"{path} is there already", "another name, or --force")
 
 
 def _remarks(wish: Wish, taken: Take) -> list[str]:
@@ -197,12 +197,34 @@ def _remarks(wish: Wish, taken: Take) -> list[str]:
     return said
 
 
-def _profile(wish: Wish, taken: Take) -> str:
+def _styles(wish: Wish, stage: Path, report: Enrolment) -> dict[str, Any]:
+    """``styles:`` of the profile, its clips trimmed and written; an unfit clip is a remark."""
+    made: dict[str, Any] = {}
+    for style in wish.styles:
+        file = f"{wish.name}-{style.name}.wav"
+        try:
+            whole = reference.read(style.audio, LONGEST_S)
+            taken = take(whole, style.text, wish.keep_silence)
+            clip = cut(whole, taken.start_s, taken.end_s)
+            quality.check_clip(clip)
+        except EngineError as error:
+            report.remarks.append(f"style {style.name} is left out: {error}")
+            continue
+        reference.write(stage / file, clip)
+        lang = _language(style.lang, style.text)
+        said = {"audio": file, "transcript": taken.text, "lang": lang}
+        made[style.name] = {"reference": said}
+    return made
+
+
+def _profile(wish: Wish, taken: Take, styles: dict[str, Any]) -> str:
     """The YAML of the profile."""
     values: dict[str, Any] = {"engine": ENGINE, "lang": wish.lang}
     if wish.model:
         values["settings"] = {"model": wish.model}
     values["reference"] = {"audio": f"{wish.name}.wav", "transcript": taken.text}
+    if styles:
+        values["styles"] = styles
     values |= {"description": wish.description, "rights": wish.rights}
     head = "# Written by koed enroll; docs/your-voice.md says what else can stand here.\n"
     return head + yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=100)
@@ -249,17 +271,17 @@ def _check_transcript(wish: Wish, report: Enrolment) -> None:
         report.remarks.append(f"the transcript was not checked: {error}")
 
 
-def _publish(draft: Path, target: Path, force: bool) -> None:
-    """The sound first: the profile names it."""
-    for ending in (".wav", ".yaml"):
-        source, path = draft.with_suffix(ending), target.with_suffix(ending)
+def _publish(draft: Path, target: Path, clips: Sequence[str], force: bool) -> None:
+    """The sounds first: the profile names them."""
+    for name in (*clips, f"{target.stem}.wav", target.name):
+        source, path = draft.with_name(name), target.with_name(name)
         if force:
             os.replace(source, path)
             continue
         try:
             os.link(source, path)  # unlike a rename, it never replaces
         except FileExistsError:
-            _refuse_existing(target)
+            raise _exists(path) from None
 
 
 # --- what the user gets to see ---------------------------------------------------------------

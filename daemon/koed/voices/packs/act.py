@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from koed.config.profile import ProfileFile
 from koed.engine.gpt_sovits.store.store import Model, Store
 from koed.errors import EngineError, KoedError
 from koed.voices import enroll
-from koed.voices.enroll import Enrolment, Wish
+from koed.voices.enroll import Enrolment, StyleWish, Wish
 from koed.voices.packs.items import PackSource
 from koed.voices.packs.plan import Heard, PlannedVoice
 
 MOST_TRIES = 3
 """Clips that preparing may refuse before the voice goes without."""
 MOST_NAMES = 20
+MOST_STYLES = 32
+STYLES = any(key.name == "styles" for key in dataclasses.fields(ProfileFile))
+"""Whether a profile can have moods; else they are only listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,4 +130,14 @@ def _wish(
         force=target.force,
         prepare=target.prepare,
         description=voice.pair.title,
+        styles=_styles(source, voice) if STYLES else (),
+    )
+
+
+def _styles(source: PackSource, voice: PlannedVoice) -> tuple[StyleWish, ...]:
+    """The moods of a pack as styles of the profile."""
+    clips = [heard.clip for heard in voice.moods[:MOST_STYLES] if heard.clip.text]
+    return tuple(
+        StyleWish(clip.mood, source.file(clip.item), clip.text, clip.lang or "auto")
+        for clip in clips
     )

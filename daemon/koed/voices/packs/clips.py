@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from koed.text.language import has_kana, language_spans
-from koed.voices.enroll import LANGUAGES
+from koed.text.language import has_kana
+from koed.voices import languages
 from koed.voices.packs import names
 from koed.voices.packs.items import Item
 
@@ -112,7 +111,7 @@ def _plain(text: object) -> str:
 
 def _language(written: object) -> str:
     plain = str(written or "").strip()
-    return _NAMED.get(plain, LANGUAGES.get(plain.lower().removeprefix("all_"), ""))
+    return _NAMED.get(plain) or languages.named(plain)
 
 
 def collect(
@@ -149,13 +148,6 @@ def _with_languages(clips: list[PackClip]) -> list[PackClip]:
     default = "ja" if any(has_kana(clip.text) for clip in clips) else "zh"
     return [
         clip if clip.lang or not clip.text
-        else dataclasses.replace(clip, lang=_by_script(clip.text, default))
+        else dataclasses.replace(clip, lang=languages.of_text(clip.text, default))
         for clip in clips
     ]  # fmt: skip
-
-
-def _by_script(text: str, default: str) -> str:
-    sizes: Counter[str] = Counter()
-    for span in language_spans(text, default):
-        sizes[span.lang] += span.end - span.start
-    return max(sizes, key=sizes.__getitem__, default="")
