@@ -22,7 +22,7 @@ from koed.errors import EngineError
 from koed.recordings import recording as reference
 from koed.recordings.recording import Recording
 from koed.testing import tiny
-from koed.voices.packs import plan
+from koed.voices.packs import act, plan
 from koed.voices.packs.plan import PackPlan, PackWish
 from koed.voices.packs.sources import opened
 
@@ -122,6 +122,11 @@ def test_a_clip_that_says_nothing_of_itself(tmp_path: Path, pack: dict[str, byte
     assert "--text" in planned(tmp_path, pack).voices[0].problem
     (voice,) = planned(tmp_path, pack, PackWish(text="good evening to all", lang="en")).voices
     assert (voice.problem, voice.clips[0].clip.lang) == ("", "en")
+    pack["a/other.wav"] = pack["a/ref.wav"]
+    several = planned(tmp_path, pack, PackWish(text="good evening to all")).voices[0]
+    assert "--clip says which: other.wav, ref.wav" in several.problem
+    (voice,) = planned(tmp_path, pack, PackWish(text="good evening to all", clip="REF")).voices
+    assert voice.clips[0].clip.item.path.name == "ref.wav"
     (voice,) = planned(tmp_path, pack, PackWish(clip="no such")).voices
     assert voice.problem == "there is no clip"
 
@@ -141,6 +146,18 @@ def test_what_holds_no_voice(tmp_path: Path, files: Files, said: str) -> None:
         planned(tmp_path, {"x.txt": b"", **files})
     assert caught.value.code == "pack_empty"
     assert said in str(caught.value)
+
+
+def test_what_a_killed_import_left_goes_away_and_a_running_one_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path / "models")
+    left = store.folder / ".unpack-left"
+    left.mkdir(parents=True)
+    (left / "1.pth").write_bytes(b"")
+    with act.staging(store) as first, act.staging(store) as second:
+        assert first != second
+        assert first.is_dir()
+        assert not left.exists()
+    assert list(store.folder.iterdir()) == []
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from koed.voices.packs.plan import Heard, PlannedVoice
 MOST_TRIES = 3
 """Clips that preparing may refuse before the voice goes without."""
 MOST_NAMES = 20
+_STAGING = ".unpack-"
 MOST_STYLES = 32
 STYLES = any(key.name == "styles" for key in dataclasses.fields(ProfileFile))
 """Whether a profile can have moods; else they are only listed."""
@@ -67,17 +70,33 @@ class Imported:
 
 @contextlib.contextmanager
 def staging(store: Store) -> Iterator[Path]:
-    """A folder on the disk of the store, for as long as a pack is open."""
+    """A folder on the disk of the store, for as long as a pack is open; those of imports that were
+    killed go away."""
     try:
         store.folder.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".unpack-", dir=store.folder))
+        for left in store.folder.glob(f"{_STAGING}*"):
+            with contextlib.suppress(OSError), _held(left):
+                shutil.rmtree(left)
+        made = Path(tempfile.mkdtemp(prefix=_STAGING, dir=store.folder))
     except OSError as error:
         what = f"cannot write in {store.folder}: {error.strerror or error}"
         raise EngineError("models_unwritable", what) from error
     try:
-        yield made
+        with _held(made):
+            yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Lock a folder; OSError if another process has it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def carry_out(source: PackSource, voice: PlannedVoice, target: Target) -> Imported:

@@ -18,8 +18,9 @@ from koed.voices.packs.clips import PackClip, There
 from koed.voices.packs.items import CLIP_BYTES, TEXT_BYTES, Item, PackSource
 from koed.voices.packs.pairs import Pair, PassedOver, WeightFile
 
-MOST_TEXTS, MOST_HEARD = 2000, 12
-"""Texts of a pack that are read; clips of a mood that are listened to."""
+MOST_TEXTS = 2000
+MOST_HEARD, MOST_OF_MOOD, MOST_MOODS = 12, 3, 32
+"""Clips that are listened to: plain ones, of each other mood, and moods."""
 BEST_S = 7.0
 _FATAL = ("pack_locked", "pack_unsafe", "pack_no_room", "pack_damaged", "pack_unreadable")
 """What is wrong with the whole pack."""
@@ -193,6 +194,11 @@ def _voice(
     passed: list[PassedOver],
 ) -> PlannedVoice:  # fmt: skip
     chosen = [c for c in sounds if asked.clip.casefold() in str(c.item.path).casefold()]
+    if asked.text and len(chosen) > 1:
+        listed = ", ".join(clip.item.path.name for clip in chosen[:5])
+        return PlannedVoice(
+            name, pair, (), (), f"--text is of one clip; --clip says which: {listed}"
+        )
     if asked.text:
         chosen = [dataclasses.replace(c, text=asked.text, source="--text") for c in chosen]
     if asked.lang:
@@ -202,8 +208,11 @@ def _voice(
     for clip in with_text or chosen:
         mood = "" if clip.mood == names.NEUTRAL or asked.clip else clip.mood
         by_mood.setdefault(mood, []).append(clip)
-    plain = _fit(source, by_mood.pop("", []), passed)
-    moods = [fit[0] for clips_of in by_mood.values() if (fit := _fit(source, clips_of, passed))]
+    plain = _fit(source, by_mood.pop("", []), MOST_HEARD, passed)
+    of_moods = (
+        _fit(source, group, MOST_OF_MOOD, passed) for group in list(by_mood.values())[:MOST_MOODS]
+    )
+    moods = [fit[0] for fit in of_moods if fit]
     if not plain and moods:  # no neutral one: the first mood has to be the voice
         plain, moods = moods[:1], moods[1:]
     problem = ""
@@ -214,11 +223,13 @@ def _voice(
     return PlannedVoice(name, pair, tuple(plain), tuple(moods), problem)
 
 
-def _fit(source: PackSource, sounds: Sequence[PackClip], passed: list[PassedOver]) -> list[Heard]:
+def _fit(
+    source: PackSource, sounds: Sequence[PackClip], most: int, passed: list[PassedOver]
+) -> list[Heard]:
     """Those that can be a reference, the best first; why others cannot goes to ``passed``."""
     found: list[Heard] = []
     ordered = sorted(sounds, key=lambda clip: (clip.mood != names.NEUTRAL, clip.item.path))
-    for clip in ordered[:MOST_HEARD]:
+    for clip in ordered[:most]:
         try:
             found.append(_heard(source, clip))
         except EngineError as error:
