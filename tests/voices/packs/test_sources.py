@@ -188,7 +188,11 @@ def test_another_method(tmp_path: Path, staging: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "head", "command"),
     [
-        ("p.7z", b"7z\xbc\xaf\x27\x1c\0\4", "7z x"),
+        (
+            "花 p.7z",
+            b"7z\xbc\xaf\x27\x1c\0\4",
+            "7z x '花 p.7z' -o'花 p'; then koed voices import '花 p'",
+        ),
         ("p.rar", b"Rar!\x1a\x07\x01\0", "unar"),
         ("p.tar", b"hana/", "tar xf"),
         ("p.tar.gz", b"\x1f\x8b\x08", "tar xf"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -26,7 +27,7 @@ from koed.voices.packs.zips import Zip
 
 _PACKERS = (
     (b"7z\xbc\xaf\x27\x1c", ".7z", "sudo apt install p7zip-full; 7z x PACK -oFOLDER"),
-    (b"Rar!\x1a\x07", ".rar", "sudo apt install unar; unar -o FOLDER PACK"),
+    (b"Rar!\x1a\x07", ".rar", "sudo apt install unar; unar -d -o FOLDER PACK"),
     (b"\x1f\x8b", ".tar.gz", "mkdir FOLDER; tar xf PACK -C FOLDER"),
     (b"\xfd7zXZ", ".tar.xz", "mkdir FOLDER; tar xf PACK -C FOLDER"),
     (b"BZh", ".tar.bz2", "mkdir FOLDER; tar xf PACK -C FOLDER"),
@@ -126,10 +127,12 @@ def _check_kind(path: Path) -> None:
         return
     for magic, ending, command in _PACKERS:
         if head.startswith(magic) or path.name.lower().endswith(ending):
+            pack, folder = (shlex.quote(names.shown(part)) for part in (path.name, path.stem))
+            typed = command.replace("PACK", pack).replace("FOLDER", folder)
             raise EngineError(
                 "pack_format",
                 f"koed does not unpack {ending} files itself",
-                f"{command}; then koed voices import FOLDER",
+                f"{typed}; then koed voices import {folder}",
             )
     raise EngineError(
         "pack_format",
