@@ -4,7 +4,8 @@
 
 which makes the tiny checkpoint set in a folder of its own, prepares a voice, speaks a line and
 prints one JSON line: ``{"device", "torch", "card", "prepare_s", "spoken_s", "took_s", ...}``, or
-``{"error", "message", "hint"}`` and ends with 1. It says nothing about how a real model sounds, or how fast.
+``{"error", "message", "hint"}`` and ends with 1. It says nothing about how a real model sounds, or
+how fast.
 """
 
 from __future__ import annotations
