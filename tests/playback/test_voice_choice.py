@@ -291,3 +291,12 @@ def test_of_a_language_speaks_a_voice_of_it_then_an_engine_that_names_it_then_an
         there = Voices(WAIT, {v.name: v for v in (*reversed(left), same, away)}, engines)
         assert there.of_language("fr-CA", besides="neural") == left[0]
     assert Voices(WAIT, {"y": named}, engines).of_language("de", besides="neural") is None
+
+
+def test_the_fallback_of_a_voice_that_cannot_be_compiled_speaks_and_why_is_told() -> None:
+    rig = Rig()
+    rig.step(VoiceState("low", fallback="other", code="model_missing", message="no HuBERT"))
+    rig.say(1)
+    told = rig.last("engine.fallback")
+    assert (told.fallback, told.reason) == ("other", "no HuBERT")
+    assert [rig.jobs[serial][1].voice for serial in rig.parts()] == ["k-other"]

@@ -256,7 +256,8 @@ class EngineRetry(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFallback(Event):
-    """The rest of a line is spoken by another voice."""
+    """The rest of a line is spoken by another voice; or a piece of it, in a language for which its
+    own voice has no words."""
 
     event: ClassVar[str] = "engine.fallback"
     utterance: int

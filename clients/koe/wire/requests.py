@@ -61,7 +61,8 @@ class Say(LineFields):
     voice: str | None = None
     """Profile name; None = the current voice, fixed now."""
     lang: str | None = None
-    """zh, ja, ko, en, ... None = by the voice and by script."""
+    """zh, ja, ko, en, ... None = by the voice and by script. What is no code of a language is
+    refused with ``unknown_language``."""
     priority: Priority = "normal"
     ttl_s: float | None = None
     """Dropped (reason ``expired``) if it has not begun to sound after so many seconds."""
