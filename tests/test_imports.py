@@ -341,7 +341,7 @@ def normal(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-ALL = ("daemon", "embedded", "metrics", "obs", "demo", "gpt-sovits")
+ALL = ("daemon", "embedded", "metrics", "obs", "demo", "gpt-sovits", "torchaudio")
 """What a daemon may be installed with."""
 
 
@@ -357,8 +357,7 @@ ALL = ("daemon", "embedded", "metrics", "obs", "demo", "gpt-sovits")
 )
 def test_imported_libraries_are_declared(folder: str, extras: tuple[str, ...]) -> None:
     owners = importlib.metadata.packages_distributions()
-    # torchaudio is taken where it is, and never asked for: its wheel needs the matching CUDA torch
-    allowed = declared(*extras) | {"torchaudio"}
+    allowed = declared(*extras)
     wrong = []
     for path in sorted((REPOSITORY / folder).rglob("*.py")):
         siblings = {p.stem for p in path.parent.iterdir()} | {"koe", "koed", "tests", "tools"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from typing import Any
 
 import zmq
 
-from koed.config.daemon import Config, cache_dir, resolve
-from koed.config.profile import Profile
+from koed.config.daemon import Config, cache_dir, resolve, shipped_profiles
+from koed.config.profile import Profile, load_profile
 from koed.config.profile_folder import ProfileFolder
+from koed.engine import registry
 from koed.engine.host.pool import EngineHosts
 from koed.engine.host.supervisor import EngineHost
 from koed.engine.jobs import Jobs
@@ -30,6 +32,9 @@ LANES = 2
 """Of an output: one where lines follow each other, one above it."""
 
 
+SPARES, SPARE_ENGINE = ("ken", "robo"), "embedded"
+
+
 @dataclass(frozen=True, slots=True)
 class Assembly:
     engines: EngineHosts
@@ -37,6 +42,21 @@ class Assembly:
     phrases: PhraseBook
     player: Player
     dispatch: Dispatch
+
+
+def spare_voice(there: Mapping[str, Profile]) -> Profile | None:
+    """One that koed brings, where all profiles are of models of a few languages: somebody is to say
+    what they have no words for. None if that is not needed."""
+    engines = {profile.engine for profile in there.values()}
+    if SPARE_ENGINE in engines or not any(map(registry.is_neural, engines)):
+        return None
+    free = (name for name in SPARES if name not in there)
+    return next(map(_shipped, free), None)
+
+
+@functools.cache
+def _shipped(name: str) -> Profile:
+    return load_profile(shipped_profiles() / f"{name}.yaml")
 
 
 def assemble(
@@ -59,7 +79,9 @@ def assemble(
     def host_of(profile: Profile) -> tuple[str, Preparer]:
         return engines.host_of(profile)
 
-    folder = ProfileFolder(resolve(config, "profiles"), outputs=tuple(config.outputs))
+    folder = ProfileFolder(
+        resolve(config, "profiles"), outputs=tuple(config.outputs), spare=spare_voice
+    )
     book = VoiceBook(folder, host_of, bus)
     engines = EngineHosts(
         context, runtime_dir, cache_dir() / "voices", config.engine, hosts, jobs, book, bus, clock,

@@ -14,6 +14,7 @@ from koed.config.profile import RemoteEngine, load_profile
 from koed.config.profile_folder import FOLDER, ProfileFolder, ScanResult
 from koed.errors import ConfigError
 from koed.voices.specs import spec
+from koed.wiring import spare_voice
 
 GOOD = "engine: tone\nlang: en\n"
 
@@ -348,3 +349,26 @@ def test_an_output_must_exist(folder: Path) -> None:
     )
     assert result.profiles["hana"].output is None
     assert ProfileFolder(folder).scan().profiles["hana"].output == "mian"
+
+
+# --- a voice for what the others have no words for ------------------------------------------------
+
+
+def test_a_voice_that_koed_brings_stands_beside_neural_ones_alone(folder: Path) -> None:
+    """Or a line in French would be lost to a voice that knows none."""
+    put(folder, "mika", "engine: gpt_sovits\nlang: ja\n")
+    put(folder, "ken", "engine: gpt_sovits\nlang: ja\n")
+    watched = ProfileFolder(folder, spare=spare_voice)
+    first = watched.scan()
+    assert [*first.profiles] == first.changed == ["ken", "mika", "robo"]
+    assert first.profiles["robo"].engine == "embedded"
+    assert watched.scan().changed == []
+    put(folder, "low", "engine: embedded\nlang: en\n")
+    second = watched.scan()
+    assert (second.changed, second.removed) == (["low"], ["robo"])
+
+
+@pytest.mark.parametrize("engine", ["embedded", "tone"])
+def test_other_voices_need_none(folder: Path, engine: str) -> None:
+    put(folder, "low", f"engine: {engine}\nlang: en\n")
+    assert [*ProfileFolder(folder, spare=spare_voice).scan().profiles] == ["low"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from koed.errors import ConfigError, did_you_mean
 
 FOLDER = "*"
 """Stands for the folder itself among the broken names."""
+
+Spare = Callable[[Mapping[str, Profile]], Profile | None]
 
 Stamp = tuple[FileStamp, ...]
 """Of a profile and of the files that it depends on."""
@@ -58,13 +60,17 @@ class _Entry:
 
 
 class ProfileFolder:
-    """``outputs``: names that a profile may ask for; empty = any."""
+    """``outputs``: names that a profile may ask for; empty = any. ``spare``: what is added to the
+    profiles that are there, if anything."""
 
-    def __init__(self, folder: Path, outputs: Collection[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, outputs: Collection[str] = (), spare: Spare = lambda _there: None
+    ) -> None:
         self.folder = folder
         self.problems: dict[str, ConfigError] = {}
         """Everything that is broken now, by name of the profile."""
         self._outputs = outputs
+        self._spare = spare
         self._entries: dict[str, _Entry] = {}
         self._shown: dict[str, Profile] = {}
         self._first = True
@@ -87,6 +93,9 @@ class ProfileFolder:
         good = {name: e.good for name, e in self._entries.items() if e.good}
         voices = [self._connected(p, good, problems) for p in good.values()]
         profiles = {p.name: p for voice in voices for p in (voice, *styles.of(voice))}
+        spare = self._spare(profiles)
+        if spare is not None:
+            profiles[spare.name] = spare
         return self._difference(profiles, problems)
 
     def _list(self, problems: dict[str, ConfigError]) -> dict[str, Path] | None:

@@ -28,6 +28,14 @@ def find(name: str) -> EngineSpec:
     return spec
 
 
+def is_neural(name: str) -> bool:
+    """False also for one that cannot be had: its worker will say why."""
+    try:
+        return find(name).neural
+    except EngineError:
+        return False
+
+
 def set_environment(name: str) -> None:
     """Before any of the libraries of this engine is loaded."""
     quiet.keep(os.environ)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import time
@@ -19,7 +18,7 @@ from koed.engine import registry
 from koed.engine.base import Capabilities
 from koed.engine.host.supervisor import EngineHost
 from koed.engine.jobs import JobOwner, Jobs
-from koed.errors import EngineError, KoedError
+from koed.errors import KoedError
 from koed.events import Bus
 
 log = logging.getLogger(__name__)
@@ -90,11 +89,8 @@ class EngineHosts:
         return name, host
 
     def _limits(self, engine: str) -> EngineConfig:
-        neural = False
-        with contextlib.suppress(EngineError):  # its worker will say it
-            neural = registry.find(engine).neural
         config, own = self._config, self._settings.get(engine, WorkerConfig())
-        if neural:
+        if registry.is_neural(engine):
             config = dataclasses.replace(
                 config, memory_mb=config.neural_memory_mb, start_s=config.neural_start_s
             )
