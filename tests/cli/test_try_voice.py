@@ -56,11 +56,24 @@ def test_without_speakers_a_file_is_offered_before_anything_loads(
 
 
 @pytest.mark.parametrize(
-    ("line", "code"), [(["try", "lo"], "unknown_voice"), (["try", "fr"], "no_text")]
+    ("line", "code"),
+    [
+        (["try", "lo"], "unknown_voice"),
+        (["try", "low", "--against", "lo"], "unknown_voice"),
+        (["try", "fr"], "no_text"),
+        (["try", "low", "--out", "/nowhere/at/all.wav"], "no_folder"),
+        (["try", "low", "hello", "--out", "out.wav", "--lang", "jp"], "unknown_language"),
+    ],
 )
 def test_what_cannot_be_tried_is_told(
-    line: list[str], code: str, config: str, capsys: pytest.CaptureFixture[str]
+    line: list[str],
+    code: str,
+    config: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert commands.main(["voices", "--json", "--config", config, *line]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["error"] == code

@@ -51,6 +51,8 @@ def run(config: Config, args: argparse.Namespace) -> int:
     profiles = [find(config, name) for name in (args.name, args.against) if name]
     text = args.text or greeting(args.lang or profiles[0].lang)
     sink = "" if args.out else _speakers()
+    if args.out and not args.out.absolute().parent.is_dir():  # known before a minute of loading
+        raise KoedError("no_folder", f"there is no folder {args.out.parent}", "make it first")
     logging.getLogger("koed").setLevel(logging.WARNING)
     lines: list[Spoken] = []
     with ExitStack() as stack:

@@ -94,6 +94,18 @@ def test_the_same_profile_gives_the_same_voice() -> None:
     assert compiled() == compiled()
 
 
+def test_the_speaker_is_heard_in_the_main_clip_at_32_khz() -> None:
+    class Pro(Base):
+        def speaker(self, wave: Tensor) -> Tensor:
+            self.heard.append(len(wave))
+            return wave.std().expand(1, 20480)
+
+    base = Pro()
+    other = {"audio": wav(clip(seconds=6.0)), "weight": 1.0}
+    heard = voices.hear_speaker(spec(timbre=[other]), base)
+    assert (base.heard, heard.shape) == ([4 * 32000], (1, 20480))
+
+
 def test_a_changed_base_model_makes_a_voice_stale() -> None:
     with pytest.raises(EngineError) as caught:
         voices.unpack(compiled(), lambda name: "d2", "cpu")
