@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ LANES = 2
 
 
 SPARES, SPARE_ENGINE = ("ken", "robo"), "embedded"
+"""Voices that koed brings, the first whose name is free, and what speaks them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,12 @@ class Assembly:
 
 def spare_voice(there: Mapping[str, Profile]) -> Profile | None:
     """One that koed brings, where all profiles are of models of a few languages: somebody is to say
-    what they have no words for. None if that is not needed."""
+    what they have no words for. None if that is not needed, or espeak-ng is not there, which knows
+    the languages."""
     engines = {profile.engine for profile in there.values()}
     if SPARE_ENGINE in engines or not any(map(registry.is_neural, engines)):
+        return None
+    if shutil.which("espeak-ng") is None:
         return None
     free = (name for name in SPARES if name not in there)
     return next(map(_shipped, free), None)

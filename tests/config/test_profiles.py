@@ -368,6 +368,13 @@ def test_a_voice_that_koed_brings_stands_beside_neural_ones_alone(folder: Path) 
     assert (second.changed, second.removed) == (["low"], ["robo"])
 
 
+def test_without_espeak_nobody_is_added(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could not speak, and its worker would be started for ever."""
+    monkeypatch.setenv("PATH", str(folder))
+    put(folder, "mika", "engine: gpt_sovits\nlang: ja\n")
+    assert [*ProfileFolder(folder, spare=spare_voice).scan().profiles] == ["mika"]
+
+
 @pytest.mark.parametrize("engine", ["embedded", "tone"])
 def test_other_voices_need_none(folder: Path, engine: str) -> None:
     put(folder, "low", f"engine: {engine}\nlang: en\n")
