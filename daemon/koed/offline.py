@@ -9,10 +9,12 @@ from typing import Any
 
 import zmq
 
-from koe.protocol import Event, UtteranceDropped, UtteranceFailed
+from koe.protocol import Event, LineFields, UtteranceDropped, UtteranceFailed
 from koed.audio.mixer import Mixer
 from koed.audio.sinks import WavSink
 from koed.config.daemon import Config
+from koed.config.delivery import Delivery
+from koed.config.styles import CLIP, styled
 from koed.errors import KoedError
 from koed.events import Bus, LineEnd
 from koed.playback.dispatch import Outlet
@@ -20,6 +22,7 @@ from koed.playback.inputs import Submit
 from koed.playback.queue import Line
 from koed.text import language
 from koed.text.normalize import normalize
+from koed.voices.styles import chosen
 from koed.wiring import assemble
 
 OUTPUT = "file"
@@ -77,24 +80,29 @@ class Renderer:
 
 
 def render_file(
-    config: Config, text: str, voice: str | None, lang: str | None, path: Path
-) -> dict[str, Any]:
+    config: Config, text: str, voice: str | None, lang: str | None, path: Path,
+    fields: LineFields = LineFields(),  # noqa: B008 - a frozen value
+) -> dict[str, Any]:  # fmt: skip
     """Speak ``text`` into ``path``. Returns ``{file, voice, seconds, took_s, rate_hz}``."""
     language.check(lang)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="koed-") as folder:
         renderer = Renderer(config, Path(folder))
         try:
+            delivery = Delivery.read_from(fields)
             name = voice or config.voice
-            renderer.book.refresh(only=name)
+            style = f"{fields.reference}{CLIP}" if fields.reference else fields.style
+            renderer.book.refresh(only=styled(name, style or ""))
             renderer.book.check(name)
+            choice = chosen(renderer.book, name, fields.style, fields.reference)
+            name, delivery = styled(name, choice.style), delivery.over(choice.delivery)
             profile = renderer.book.profile(name)
             words = normalize(text, config.text, lang or (profile.lang if profile else None))
             if not words:
                 raise KoedError("nothing_to_say", "nothing in this text can be spoken")
             sink = WavSink(str(path), config.audio.rate_hz)
             try:
-                renderer.speak(Line(1, words, name, OUTPUT, lang=lang), sink)
+                renderer.speak(Line(1, words, name, OUTPUT, lang=lang, delivery=delivery), sink)
             except BaseException:
                 sink.close()
                 if path.is_file():  # half a line would look like a whole one

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,3 +116,17 @@ def test_a_field_that_may_not_be_is_refused_with_what_may(
         daemon.client.say("hm", **fields)
     assert caught.value.code == code
     assert caught.value.hint.startswith(hint)
+
+
+def test_a_file_is_rendered_in_a_style(daemon: Rig, tmp_path: Path) -> None:
+    def render(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "koed.cli", "render", TEXT, "-o", str(tmp_path / "a.wav")]
+        command += ["--config", str(daemon.folder / "koed.yaml"), "--json", *more]
+        return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+    done = render("--style", "bright", "--speed", "1.25")
+    made = json.loads(done.stdout)
+    assert (made["voice"], made["seconds"]) == ("low/bright", pytest.approx(TEXT_S / 1.25, abs=0.1))
+    refused = render("--style", "brigth")
+    assert refused.returncode == 1
+    assert "did you mean 'bright'?" in refused.stderr + refused.stdout

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from koed.config.delivery import PLAIN, Delivery
 from koed.persistence import journal
 from koed.persistence.journal import BadJournal, Journal, Unfinished
 from koed.playback.queue import Line
@@ -51,6 +52,10 @@ def book(tmp_path: Path) -> Book:
     return Book(tmp_path)
 
 
+WRITTEN = ["+", 3, True, "t", "v", "main", "normal", None, None, None, 1.0, None, False]
+"""By a koed that knew of no styles."""
+
+
 def line(number: int, text: str = "hello", **more: object) -> Line:
     return dataclasses.replace(Line(number, text, "hana", "main", queued_at=90.0), **more)  # type: ignore[arg-type]
 
@@ -58,7 +63,7 @@ def line(number: int, text: str = "hello", **more: object) -> Line:
 def test_what_waits_is_read_back_as_it_was(book: Book) -> None:
     rich = line(
         2, "こんにちは", priority="urgent", lang="ja", key="k", author="ann", expires_at=120.5,
-        explicit_voice=True,
+        explicit_voice=True, style="happy", delivery=Delivery(1.25, top_k=5),
     )  # fmt: skip
     book.add(line(1), rich, line(3))
     book.journal.drop(1)
@@ -67,6 +72,12 @@ def test_what_waits_is_read_back_as_it_was(book: Book) -> None:
     assert stat.S_IMODE(book.journal.path.stat().st_mode) == 0o600
     book.journal.forget()
     assert not book.journal.path.exists()
+
+
+def test_a_line_that_an_older_koed_wrote_is_read() -> None:
+    head = msgpack.packb(["koed journal", 1, MACHINE])
+    (found,) = journal.read(head + msgpack.packb(WRITTEN), MACHINE)
+    assert (found.line.text, found.line.style, found.line.delivery) == ("t", "", PLAIN)
 
 
 def test_a_line_whose_text_comes_in_pieces_is_told_and_never_said(book: Book) -> None:
@@ -198,6 +209,8 @@ def test_bytes_that_are_no_journal(data: bytes) -> None:
         ["+", 3, True, "t", "v" * 300, "main", "normal", None, None, None, 1.0, None, False],
         ["+", 3, True, "t", "v", "main", "loud", None, None, None, 1.0, None, False],
         ["+", 3, True, "t", "v", "main", "normal", None, None, None, "1", None, False],
+        [*WRITTEN, "s" * 300, 1.0, None, None, None], [*WRITTEN, "", "fast", None, None, None],
+        [*WRITTEN, "", 1e9, None, None, None], [*WRITTEN, ""],
         ["+", 3, True, 5, "v", "main", "normal", None, None, None, 1.0, None, False],
         ["+", 3, True, "t", "v", "main", "normal", 5, None, None, 1.0, None, False],
     ],

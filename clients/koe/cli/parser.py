@@ -24,6 +24,19 @@ def option(*names: str, **settings: Any) -> Spec:
 OUTPUT = option("--output", metavar="O", help="one of koed's outputs; by default the voice's")
 ANY_OUTPUT = option("--output", metavar="O", help="one of koed's outputs; by default all")
 PRIORITY = ("urgent", "normal", "chatter")
+LINE_FIELDS: dict[str, Spec] = {
+    "style": option("--style", metavar="S", help="a style of the voice; koe voices lists them"),
+    "reference": option("--reference", metavar="S",
+                        help="imitate the clip of this style, and nothing else of it"),
+    "speed": option("--speed", metavar="X", type=float, help="0.5 to 2; 2 is twice as fast"),
+    "temperature": option("--temperature", metavar="X", type=float,
+                          help="of a neural voice, 0.01 to 2: low is steady, high is lively"),
+    "top_k": option("--top-k", dest="top_k", metavar="N", type=int,
+                    help="of a neural voice: choose among so many of the likeliest sounds"),
+    "seed": option("--seed", metavar="N", type=int,
+                   help="of a neural voice: the same one makes the same text sound the same"),
+}  # fmt: skip
+"""By their names on the wire."""
 LINE = (
     option("--voice", metavar="V", help="the profile to speak with; by default the current one"),
     option("--lang", metavar="L", help="zh, ja, ko, en, ...; by default by voice and script"),
@@ -34,16 +47,7 @@ LINE = (
     option("--key", metavar="K", help="a later line with this key replaces it while it waits"),
     option("--author", metavar="A", help="who wrote it: for limits per author and for cancel"),
     OUTPUT,
-    option("--style", metavar="S", help="one of the voice's styles; koe voices lists them"),
-    option("--reference", metavar="S",
-            help="imitate the clip of this style, and nothing else of it"),
-    option("--speed", metavar="X", type=float, help="0.5 to 2; 2 is twice as fast"),
-    option("--temperature", metavar="X", type=float,
-            help="of a neural voice, 0.01 to 2: low is steady, high is lively"),
-    option("--top-k", dest="top_k", metavar="N", type=int,
-            help="of a neural voice: choose among so many of the likeliest sounds"),
-    option("--seed", metavar="N", type=int,
-            help="of a neural voice: the same one makes the same text sound the same"),
+    *LINE_FIELDS.values(),
 )  # fmt: skip
 
 COMMANDS: dict[str, tuple[str, str, tuple[Spec, ...]]] = {

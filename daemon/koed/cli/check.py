@@ -115,7 +115,7 @@ def _voices(config: Config) -> Iterator[Finding]:
     yield Finding(
         "profiles",
         bool(scan.profiles),
-        f"{', '.join(sorted(scan.profiles)) or 'none'} in {folder}",
+        f"{', '.join(sorted(scan.voices)) or 'none'} in {folder}",
         "" if scan.profiles else "set profiles: in koed.yaml, see profiles/README.md",
     )
     for name, error in scan.broken.items():

@@ -99,10 +99,13 @@ def voices(args: argparse.Namespace) -> int:
 def render(args: argparse.Namespace) -> int:
     """Speak into a WAV file, faster than real time, on the same path as the daemon."""
     config = _config(args)
+    from koe.cli.parser import LINE_FIELDS
+    from koe.protocol import LineFields
     from koed.offline import render_file
 
     text = sys.stdin.read() if args.text == "-" else args.text
-    result = render_file(config, text, args.voice, args.lang, Path(args.output))
+    fields = LineFields(**{name: getattr(args, name) for name in LINE_FIELDS})
+    result = render_file(config, text, args.voice, args.lang, Path(args.output), fields)
     _print(
         args,
         result,
@@ -279,10 +282,14 @@ def _voices_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def _render_arguments(sub: argparse.ArgumentParser) -> None:
+    from koe.cli.parser import LINE_FIELDS
+
     sub.add_argument("text", help="what to say; - reads standard input")
     sub.add_argument("--voice", metavar="NAME")
     sub.add_argument("--lang", metavar="CODE")
     sub.add_argument("-o", "--output", required=True, metavar="FILE.wav")
+    for names, more in LINE_FIELDS.values():
+        sub.add_argument(*names, **more)
 
 
 def _bench_arguments(sub: argparse.ArgumentParser) -> None:

@@ -43,9 +43,8 @@ def overview(loaded: Config, args: argparse.Namespace) -> int:
     from koed.config.profile_folder import ProfileFolder
 
     scan = ProfileFolder(resolve(loaded, "profiles"), outputs=tuple(loaded.outputs)).scan()
-    for name in sorted(scan.profiles):
-        profile = scan.profiles[name]
-        row = _row(profile) | {"tags": list(profile.tags)}
+    for name, profile in sorted(scan.voices.items()):
+        row = _row(profile) | {"tags": list(profile.tags), "styles": sorted(profile.styles)}
         line = f"{name:12} {profile.engine:10} {profile.lang:4} {profile.description}"
         print(json.dumps(row, ensure_ascii=False) if args.json else line)
     for name, error in scan.broken.items():

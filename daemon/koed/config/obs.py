@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from koe.protocol import ModeName, When
 from koed.config.obs_looks import CaptionConfig, LookConfig, SetupConfig
+from koed.config.phrases import VoiceName
 from koed.config.schema import Match, Range
 
 Name = Annotated[str, Match(r"[a-z0-9_-]{1,32}", "1 to 32 of a-z, 0-9, _ and -")]
@@ -23,7 +24,7 @@ OTHERWISE = "otherwise"
 class SceneRule:
     """What a scene asks for; what it does not name stays as it is."""
 
-    voice: Name | None = None
+    voice: VoiceName | None = None
     """The current voice from then on."""
     when: When = "next"
     """next = lines from then on; line = also the waiting ones; now = in mid-sentence."""

@@ -14,13 +14,20 @@ PhraseText = Annotated[
 ]
 _Name = Annotated[str, Match(r"[a-z0-9_-]{1,32}", "1 to 32 of a-z, 0-9, _ and -")]
 
+VoiceName = Annotated[
+    str,
+    Match(
+        r"[a-z0-9_-]{1,32}(/[a-z0-9_-]{1,32})?", "the name of a voice, or of a style as hana/happy"
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class PhraseConfig:
     text: PhraseText
     lang: _Name | None = None
     """None = by the voice and by script, as for any line."""
-    voices: tuple[_Name, ...] | None = None
+    voices: tuple[VoiceName, ...] | None = None
     """Rendered ahead in these voices only; None = in all. Any voice can still be asked for it."""
 
 

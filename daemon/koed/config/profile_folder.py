@@ -44,6 +44,11 @@ class ScanResult:
     broken: dict[str, ConfigError]
     """Problems not reported before. Those that last are in `ProfileFolder.problems`."""
 
+    @property
+    def voices(self) -> dict[str, Profile]:
+        """Those that have a file."""
+        return {name: p for name, p in self.profiles.items() if not p.style_of}
+
 
 @dataclass(slots=True)
 class _Entry:

@@ -171,7 +171,10 @@ class VoiceBook:
         """
         scan = self._folder.scan(at_once)
         self.version += bool(scan.changed or scan.removed or scan.broken)
-        needed = set(scan.changed) if only is None else _with_fallbacks(only, scan.profiles)
+        needed = set(scan.changed)
+        if only is not None:
+            asked = {only, styles.voice_of(only)}
+            needed = set[str]().union(*(_with_fallbacks(name, scan.profiles) for name in asked))
         for name in scan.changed:
             if name in needed:
                 self._compile(scan.profiles[name])

@@ -141,7 +141,7 @@ def test_a_setting_of_a_job_that_may_not_be_costs_the_job(
     engine: GptSovitsEngine, voice: Voice, values: dict[str, object]
 ) -> None:
     with pytest.raises(EngineError, match="may not be"):
-        engine.stream(voice, job(voice, settings=values))
+        spoken(engine.stream(voice, job(voice, settings=values)))
 
 
 def test_a_job_changes_nothing_but_what_is_a_lines(engine: GptSovitsEngine, voice: Voice) -> None:

@@ -47,7 +47,8 @@ class Parameters:
         ours: what counts is how far ahead of its sending the sound is heard."""
         if self._output is not None and event.output != self._output:
             return
-        other = self._voice is not None and event.voice not in ("", self._voice)
+        voice = event.voice.partition("/")[0]  # in whatever style
+        other = self._voice is not None and voice not in ("", self._voice)
         shut = not event.voice or other
         due_s = now_s + (event.heard_t - event.t) - WINDOW_S - self._lead_s
         values = {MOUTH: 0.0 if shut else event.open}

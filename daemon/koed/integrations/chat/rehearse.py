@@ -228,8 +228,8 @@ def timed(
 def _voices(config: Config) -> tuple[dict[str, str], dict[str, str]]:
     """Languages and outputs of the voices that there are; raises `KoedError` if there are none."""
     scan = ProfileFolder(resolve(config, "profiles"), outputs=tuple(config.outputs)).scan()
-    langs = {name: profile.lang for name, profile in scan.profiles.items()}
-    outputs = {name: p.output for name, p in scan.profiles.items() if p.output}
+    langs = {name: profile.lang for name, profile in scan.voices.items()}
+    outputs = {name: p.output for name, p in scan.voices.items() if p.output}
     return langs, outputs
 
 

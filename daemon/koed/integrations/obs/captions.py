@@ -24,6 +24,7 @@ from koe.protocol import (
     VoiceChanged,
 )
 from koed.config.obs_looks import CaptionConfig, LookConfig
+from koed.config.styles import voice_of
 from koed.integrations.obs import wrap
 
 MAX_MARKS = 512
@@ -120,7 +121,8 @@ class Captions:
         match event:
             case UtteranceStarted():
                 self._lead_s = max(0.0, event.heard_t - event.t)
-                self._note(_Mark(event.heard_t, "begin", event.utterance, event.text, event.voice))
+                voice = voice_of(event.voice)
+                self._note(_Mark(event.heard_t, "begin", event.utterance, event.text, voice))
             case Progress():
                 t = max(event.heard_t, self._begin_t(event.utterance))
                 start, end = event.start, event.end
@@ -134,12 +136,12 @@ class Captions:
                     self._cut(event.t, utterance)
             case VoiceChanged(when="now"):
                 sounding = [u for u, line in self._lines.items() if not line.over]
+                voice = voice_of(event.voice)
                 for utterance in [*sounding, *self._waiting()]:
-                    self._note(_Mark(event.t + self._lead_s, "voice", utterance, "", event.voice))
+                    self._note(_Mark(event.t + self._lead_s, "voice", utterance, "", voice))
             case EngineFallback():
-                self._note(
-                    _Mark(event.t + self._lead_s, "voice", event.utterance, "", event.fallback)
-                )
+                voice = voice_of(event.fallback)
+                self._note(_Mark(event.t + self._lead_s, "voice", event.utterance, "", voice))
 
     def _waiting(self) -> list[int]:
         """Lines whose begin is not due yet."""

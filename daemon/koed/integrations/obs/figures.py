@@ -20,6 +20,7 @@ from koe.protocol import (
     VoiceChanged,
 )
 from koed.config.obs_looks import LookConfig
+from koed.config.styles import voice_of
 from koed.integrations.obs.link import Caller
 
 MAX_LINES = 32
@@ -51,7 +52,8 @@ class Figures:
         match event:
             case UtteranceStarted():
                 self._lead_s = max(0.0, event.heard_t - event.t)
-                self._lines[event.utterance] = _Line(event.output, event.voice, event.heard_t)
+                voice = voice_of(event.voice)
+                self._lines[event.utterance] = _Line(event.output, voice, event.heard_t)
                 while len(self._lines) > MAX_LINES:
                     del self._lines[next(iter(self._lines))]
             case UtteranceFinished() | UtteranceFailed() if event.utterance in self._lines:
@@ -64,9 +66,9 @@ class Figures:
             case VoiceChanged(when="now"):
                 for line in self._lines.values():
                     if event.output in (None, line.output) and line.until_t is None:
-                        line.voice = event.voice
+                        line.voice = voice_of(event.voice)
             case EngineFallback() if event.utterance in self._lines:
-                self._lines[event.utterance].voice = event.fallback
+                self._lines[event.utterance].voice = voice_of(event.fallback)
 
     def due_t(self, now: float) -> float | None:
         """When something changes next after ``now``; None = not before another event."""
