@@ -25,7 +25,7 @@ TEXT_S = 0.025 * len(TEXT)
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Rig]:
-    high = HIGH | {"styles": {"bright": {"settings": {"hz": 1500}}}}
+    high = HIGH | {"styles": {"bright": {"settings": {"hz": 1500}}}, "style_tags": True}
     profiles = {"low": LOW | {"styles": STYLES}, "high": high}
     with rig({"voice": "low", "queue": {"line_pause_s": 0.1}}, profiles) as running:
         running.wait_ready()
@@ -86,6 +86,26 @@ def test_a_style_goes_over_into_another_in_mid_sentence(daemon: Rig) -> None:
         client.set_voice("low")
     order = hearing.order(hearing.voices(daemon.sound_from(began), HZ))
     assert order == ["low", "bright"]
+
+
+TAGGED = "hello there. [bright] what a day. [loud] oh"
+
+
+@pytest.mark.parametrize(
+    ("fields", "voices"),
+    [
+        ({"voice": "high"}, ["high", "high bright"]),
+        ({"voice": "high", "priority": "chatter"}, ["high"]),
+        ({"voice": "low"}, ["low"]),
+    ],
+)
+def test_a_tag_changes_the_style_where_the_profile_allows_it(
+    daemon: Rig, fields: dict[str, Any], voices: list[str]
+) -> None:
+    began = daemon.mark()
+    said = daemon.client.say(TAGGED, wait=True, **fields)
+    assert said.outcome == "finished"
+    assert hearing.order(hearing.voices(daemon.sound_from(began), HZ)) == voices
 
 
 def test_the_voices_are_listed_with_their_styles(daemon: Rig) -> None:

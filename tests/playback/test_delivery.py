@@ -146,5 +146,73 @@ def test_the_sound_of_a_voice_is_not_played_for_another_of_the_same_key() -> Non
     rig.start(rig.listed()[0])
     rig.at(rig.listed()[0], 0.5)
     switch(rig, "low/quick")
-    assert {job.speed for _, job in rig.jobs.values()} == {1.5}
-    assert ONE.startswith("One")
+    assert [job.speed for _, job in rig.jobs.values()] == [1.5, 1.5]
+
+
+# --- tags in the text -------------------------------------------------------------------------
+
+SAD = VoiceState("low/sad", fallback="low", engine="a", key="k-sad")
+TAGGED = "Well yes. Four five six. Ten eleven."
+MARKS = ((10, "happy"), (25, "sad"))
+
+
+def voices_of(rig: Rig) -> list[tuple[str, str]]:
+    return [(job.voice, job.text) for _, job in rig.jobs.values()]
+
+
+def test_a_text_changes_its_style_where_it_is_marked() -> None:
+    rig = rig_with(SAD)
+    rig.say(1, TAGGED, marks=MARKS)
+    rig.hear(1, 4, 7)
+    assert voices_of(rig) == [
+        ("k-low", "Well yes."), ("k-happy", "Four five six."), ("k-sad", "Ten eleven."),
+    ]  # fmt: skip
+    assert rig.over(1) == "finished"
+    assert [job.speed for _, job in rig.jobs.values()] == [1.0, 1.25, 1.0]
+
+
+@pytest.mark.parametrize("cut", range(1, 45, 4))
+def test_a_text_that_still_comes_may_change_it_too(cut: int) -> None:
+    text = "Well yes.[happy] Four five six. [Sad]Ten eleven. [what]"
+    rig = rig_with(SAD)
+    rig.say(1, "", in_pieces=True, tags=("happy", "sad"))
+    for piece in (text[:cut], text[cut:]):
+        rig.step(protocol.SayAppend(utterance=1, text=piece))
+    rig.step(protocol.SayClose(utterance=1))
+    utterance = rig.lineup.find(1)
+    assert utterance is not None
+    assert utterance.text.startswith("Well yes. Four five six. Ten eleven.")
+    rig.hear(1, 4, 7, 10)
+    assert voices_of(rig)[:3] == [
+        ("k-low", "Well yes."), ("k-happy", "Four five six."), ("k-sad", "Ten eleven."),
+    ]  # fmt: skip
+
+
+def test_once_a_fallback_speaks_tags_change_nothing() -> None:
+    rig = rig_with(SAD)
+    rig.say(1, TAGGED, marks=MARKS)
+    rig.hear(1)
+    rig.fail(4, "voice_unknown")
+    rig.hear(*rig.parts())
+    rig.hear(*rig.parts())
+    assert [voice for voice, _ in voices_of(rig)][-2:] == ["k-low", "k-low"]
+    assert rig.over(1) == "finished"
+
+
+def test_another_voice_goes_on_with_the_tags_in_its_own_styles() -> None:
+    rig = rig_with(SAD, VoiceState("high/sad", fallback="high", engine="a", key="k-high-sad"))
+    rig.say(1, TAGGED, marks=MARKS)
+    rig.make(1)
+    rig.start(1)
+    rig.at(1, 0.3)
+    switch(rig, "high")
+    rig.make(*[serial for serial in rig.listed() if serial != 1])
+    rig.make(*rig.parts()[-1:])
+    assert {voice for voice, _ in voices_of(rig)[-2:]} == {"k-high", "k-high-sad"}
+
+
+def test_a_line_with_tags_is_not_one_that_was_rendered_ahead() -> None:
+    rig = Rig(takes=lambda text, voice: Take("t", voice.key, canned(text)))
+    rig.step(HAPPY)
+    rig.say(1, ONE, marks=((0, "happy"),))
+    assert voices_of(rig) == [("k-happy", ONE)]

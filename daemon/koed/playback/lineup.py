@@ -26,6 +26,7 @@ from koe.protocol import (
 )
 from koed.config.daemon import Config
 from koed.config.delivery import PLAIN
+from koed.config.styles import voice_of
 from koed.engine.base import Job, Owner
 from koed.errors import KoedError
 from koed.playback import effects
@@ -258,6 +259,7 @@ class Lineup:
         """Prepare a line; it waits in the queue until it sounds."""
         utterance = self._utterances[line.utterance]
         utterance.line, utterance.voice, utterance.retries = line, line.voice, 0
+        utterance.tagged = True
         lane.utterances.append(utterance)
         try:
             if utterance.script is None:
@@ -278,6 +280,7 @@ class Lineup:
         """Give the engine the next segments of a line; a line that raises is not tried again."""
         try:
             while utterance.generating < JOBS_AHEAD and utterance.script is not None:
+                self._change_style(utterance, utterance.script.upcoming)
                 voice = self._voice_for(utterance) if utterance.script.upcoming else None
                 planned = utterance.script.take() if voice else None
                 if voice is None or planned is None:
@@ -292,6 +295,12 @@ class Lineup:
         else:
             if utterance.exhausted and not utterance.parts:
                 self._finish(utterance)
+
+    def _change_style(self, utterance: Utterance, upcoming: Planned | None) -> None:
+        """As the text asks for."""
+        if upcoming is not None and upcoming.segment.style and utterance.tagged:
+            voice = voice_of(utterance.voice)
+            utterance.voice = self.voices.styled(voice, upcoming.segment.style)
 
     def _voice_for(self, utterance: Utterance) -> VoiceState | None:
         """The voice that can speak the next segment now; None = wait. Raises `KoedError` when the
@@ -337,7 +346,7 @@ class Lineup:
                 reason=reason,
             )
         )  # fmt: skip
-        utterance.voice, utterance.before = voice.name, ""
+        utterance.voice, utterance.before, utterance.tagged = voice.name, "", False
 
     def _ask(self, utterance: Utterance, planned: Planned, voice: VoiceState) -> None:
         """Have a segment spoken, or play what was rendered of it ahead."""

@@ -43,6 +43,10 @@ class Line:
     """What the request chose among the styles of its voice, as the end of a voice's name: another
     voice that is given to the line is to have it too, if it can."""
     delivery: Delivery = PLAIN
+    tags: tuple[str, ...] = ()
+    """Styles to which its text may change, if that comes in pieces."""
+    marks: tuple[tuple[int, str], ...] = ()
+    """Where its text changes to another style, see `koed.text.style_tags`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +233,7 @@ class Queue:
             for queue in state.waiting.values():
                 for place, line in enumerate(queue):
                     if line.utterance == utterance:
-                        queue[place] = replace(line, text=text, author=author, key=key)
+                        queue[place] = replace(line, text=text, author=author, key=key, marks=())
                         return True
         return False
 

@@ -8,8 +8,9 @@ Who is next, which voice speaks and what the lanes are told is `koed.playback.li
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from koed.audio.arrangement import Entry, Joint
@@ -20,6 +21,7 @@ from koed.playback.takes import Piece, Take
 from koed.playback.voice_choice import VoiceState
 from koed.text.normalize import StreamNormalizer, speakable
 from koed.text.segment import Segment, Segmenter, segments
+from koed.text.style_tags import Marks, TagReader
 
 CHARS_PER_S = 14
 """About so fast is speech, where an engine tells no word times."""
@@ -155,6 +157,13 @@ def rest_of(segment: Segment, cut: int) -> Segment | None:
     return replace(segment, text=text[blank:], start=segment.start + cut + blank)
 
 
+def _moved(segment: Segment, by: int, index: int, style: str) -> Segment:
+    """A segment of a stretch of the text as one of the whole."""
+    return replace(
+        segment, start=segment.start + by, end=segment.end + by, index=index, style=style
+    )
+
+
 class Script:
     """The segments of a line, lazily, whether its text is whole or still coming."""
 
@@ -164,9 +173,13 @@ class Script:
         """All the (normalised) text so far."""
         self._pending: deque[Planned] = deque()
         self._source: Iterator[Segment] = iter(())
+        self._line, self._config, self._lang = line, config, default_lang
         if is_open:
-            self._normalizer = StreamNormalizer(config, line.lang or default_lang)
-            self._segmenter = Segmenter(config, default_lang, line.lang)
+            self._tags = TagReader(line.tags)
+            self._index = 0
+            self._begin("")
+        elif line.marks:
+            self._source = self._marked(line.text, line.marks)
         else:
             self._source = segments(line.text, config, default_lang, line.lang)
         self._look_ahead()
@@ -177,18 +190,51 @@ class Script:
         return self._pending[0] if self._pending else None
 
     def append(self, text: str) -> None:
-        self._take_in(self._normalizer.feed(text))
+        self._read(text)
 
     def close(self) -> None:
         """No more text; says so to the segmenter once."""
         if self.open:
-            self._take_in(self._normalizer.close())
-            self._pending.extend(Planned(s) for s in self._segmenter.close())
+            self._read("", final=True)
+            self._end()
             self.open = False
+
+    def _read(self, text: str, *, final: bool = False) -> None:
+        for style, piece in self._tags.feed(text, final=final):
+            if style:
+                self._end()
+                self._begin(style)
+            self._take_in(self._normalizer.feed(piece))
+
+    def _begin(self, style: str) -> None:
+        """A stretch of the text in one style."""
+        if self.received and not self.received[-1].isspace():
+            self.received += " "
+        self._style, self._offset = style, len(self.received)
+        self._normalizer = StreamNormalizer(self._config, self._line.lang or self._lang)
+        self._segmenter = Segmenter(self._config, self._lang, self._line.lang)
+
+    def _end(self) -> None:
+        self._take_in(self._normalizer.close())
+        self._plan(self._segmenter.close())
 
     def _take_in(self, text: str) -> None:
         self.received += text
-        self._pending.extend(Planned(s) for s in self._segmenter.feed(text))
+        self._plan(self._segmenter.feed(text))
+
+    def _plan(self, found: Iterable[Segment]) -> None:
+        for segment in found:
+            self._pending.append(Planned(_moved(segment, self._offset, self._index, self._style)))
+            self._index += 1
+
+    def _marked(self, text: str, marks: Marks) -> Iterator[Segment]:
+        """The segments of a whole text that changes its style."""
+        index = 0
+        for (start, style), (end, _) in itertools.pairwise([(0, ""), *marks, (len(text), "")]):
+            cutter = Segmenter(self._config, self._lang, self._line.lang)
+            for segment in [*cutter.feed(text[start:end]), *cutter.close()]:
+                yield _moved(segment, start, index, style)
+                index += 1
 
     def _look_ahead(self) -> None:
         if not self._pending:
@@ -242,6 +288,8 @@ class Utterance:
     """Faults of the engine after which the same voice went on."""
     losses: int = 0
     """How often an engine was lost while it had work of this line, since it last finished some."""
+    tagged: bool = True
+    """Its text may change its style: not once a fallback speaks."""
     before: str = ""
     """The voice that spoke until a switch in mid-line: who goes on if the new one cannot."""
 
@@ -282,11 +330,9 @@ class Utterance:
         """What was rendered ahead for a segment in this very voice."""
         if self.take is None or planned is None or planned.restyle_of:
             return None
-        if (
-            voice.name != self.line.voice
-        ):  # of the same sound perhaps, and spoken in another delivery
-            return None
-        return self.take.piece(planned.segment) if self.take.voice == voice.key else None
+        # another voice of the same key may speak faster
+        mine = voice.name == self.line.voice and self.take.voice == voice.key
+        return self.take.piece(planned.segment) if mine else None
 
     def upcoming_is_canned(self, voice: VoiceState) -> bool:
         """Whether the next segment needs no engine in this voice."""

@@ -12,7 +12,7 @@ from koe.protocol import Event, Request, UtteranceDropped, UtteranceFinished
 from koed.audio.history import History
 from koed.config.daemon import Config
 from koed.config.delivery import Delivery
-from koed.config.styles import styled
+from koed.config.styles import styled, voice_of
 from koed.errors import KoedError
 from koed.events import Bus, LineEnd, outcome
 from koed.playback.dispatch import Dispatch
@@ -21,6 +21,7 @@ from koed.playback.queue import Admission, Line
 from koed.server.zmq import Asker
 from koed.text import language
 from koed.text.normalize import clip, normalize
+from koed.text.style_tags import Marks, normalize_tagged
 from koed.voices.catalog import VoiceBook
 from koed.voices.styles import chosen
 
@@ -140,8 +141,12 @@ class Handlers:
                 f"{len(request.text)} characters; at most {limit} are taken",
                 "send it in pieces, or with say_open and say_append",
             )
-        truncated = False
-        text = normalize(request.text, self._config.text, request.lang or self._lang(request))
+        truncated, marks = False, Marks()
+        lang, tags = request.lang or self._lang(request), self._tags(request)
+        if tags:
+            text, marks = normalize_tagged(request.text, tags, self._config.text, lang)
+        else:
+            text = normalize(request.text, self._config.text, lang)
         if request.priority == "chatter":
             text, truncated = clip(text, self._config.text.chatter_max_chars)
         if not text:
@@ -150,15 +155,16 @@ class Handlers:
                 "nothing in this text can be spoken",
                 "it may hold only marks, or emoji that the text: settings drop",
             )
-        return self._submit(request, text) | {"truncated": truncated}
+        return self._submit(request, text, marks) | {"truncated": truncated}
 
     def enqueue(self, request: protocol.Say, text: str) -> dict[str, Any]:
         """`_say` for a ``text`` that is normalised already."""
         return self._submit(request, text)
 
     def _submit(
-        self, request: protocol.Say | protocol.SayOpen, text: str, in_pieces: bool = False
-    ) -> dict[str, Any]:
+        self, request: protocol.Say | protocol.SayOpen, text: str, marks: Marks = (),
+        in_pieces: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
         language.check(request.lang)
         ttl_s = request.ttl_s
         if ttl_s is None and request.priority == "chatter":
@@ -186,6 +192,8 @@ class Handlers:
             explicit_voice=request.voice is not None,
             style=choice.style,
             delivery=delivery,
+            tags=self._tags(request) if in_pieces else (),
+            marks=marks,
         )
         admission: Admission = self._dispatch.ask(Submit(line, in_pieces))
         if admission.refused:
@@ -211,6 +219,13 @@ class Handlers:
         engine = self._lineup.voices.engines.get(state.engine) if state else None
         given = Delivery.read_from(request).given
         return [name for name in given if engine and name not in engine.line_fields]
+
+    def _tags(self, request: protocol.Say | protocol.SayOpen) -> tuple[str, ...]:
+        """The styles to which the text may change: if its voice allows it, and never in a chat."""
+        voice = voice_of(request.voice or self._lineup.current_voice(request.output))
+        profile = self._book.profile(voice)
+        allowed = profile is not None and profile.style_tags and request.priority != "chatter"
+        return tuple(self._book.styles(voice)) if allowed else ()
 
     def _lang(self, request: protocol.Say) -> str | None:
         profile = self._book.profile(request.voice or self._lineup.current_voice(request.output))

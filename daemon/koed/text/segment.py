@@ -43,6 +43,8 @@ class Segment:
     """Silence to add after it. 0 within a clause and after the last segment of `segments`; the
     last one of a `Segmenter` may carry a pause, for it was given out before the end was known."""
     index: int
+    style: str = ""
+    """That the text asks for; empty = that of its line."""
 
 
 @dataclass(slots=True)
