@@ -8,7 +8,8 @@ from koed.audio.arrangement import Joint
 from koed.config.daemon import TextConfig
 from koed.engine.base import Word
 from koed.playback.queue import Line
-from koed.playback.utterance import CHARS_PER_S, Part, Planned, Script, Utterance, rest_of
+from koed.playback.script import Planned, Script
+from koed.playback.utterance import CHARS_PER_S, Part, Utterance, rest_of
 from koed.playback.voice_choice import VoiceState
 from koed.text.segment import Segment
 from tests.playback.rig_player import FIRST, SECOND, THIRD, THREE, words_of

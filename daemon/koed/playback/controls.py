@@ -14,7 +14,7 @@ from koed.playback import effects, inputs
 from koed.playback.channel import Channel
 from koed.playback.handover import Handover
 from koed.playback.lineup import Lineup
-from koed.playback.utterance import Script
+from koed.playback.script import Script
 
 OPEN_LINE_TEXTS = 20
 """An open line may be so many times ``text.max_chars`` long."""

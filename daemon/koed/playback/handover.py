@@ -13,7 +13,8 @@ from koe.protocol import EngineFallback, EngineRetry
 from koed.audio.arrangement import Joint
 from koed.playback.channel import Lane
 from koed.playback.lineup import Lineup
-from koed.playback.utterance import Part, Planned, Utterance
+from koed.playback.script import Planned
+from koed.playback.utterance import Part, Utterance
 from koed.playback.voice_choice import VoiceState
 
 log = logging.getLogger(__name__)

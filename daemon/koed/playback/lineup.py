@@ -33,8 +33,9 @@ from koed.playback import effects
 from koed.playback.channel import Channel, Lane, channel
 from koed.playback.effects import Effect
 from koed.playback.queue import Admission, Drop, Limits, Line, Queue
+from koed.playback.script import Planned, Script
 from koed.playback.takes import Take
-from koed.playback.utterance import Part, Planned, Script, Utterance
+from koed.playback.utterance import Part, Utterance
 from koed.playback.voice_choice import Voices, VoiceState
 
 log = logging.getLogger(__name__)
