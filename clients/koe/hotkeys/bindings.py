@@ -45,6 +45,8 @@ ARGUMENTS: dict[str, str] = {
 """Each action, and what must follow it."""
 MODES = ("speak", "chat_muted", "all_muted")
 _NAME = re.compile(r"[a-z0-9_-]{1,32}")
+_VOICE = re.compile(rf"{_NAME.pattern}(/{_NAME.pattern})?")
+"""Or a style of one, as hana/happy."""
 _KEY = re.compile(r"[A-Za-z0-9_]{1,40}|code:\d{1,3}")
 MAX_BINDINGS = 200
 
@@ -158,7 +160,8 @@ def action(text: str) -> Action:
         raise BindingError(f"{verb} needs {wanted}", f"write it like: {verb} NAME")
     if argument and not wanted:
         raise BindingError(f"{verb} takes nothing more, and {argument[:40]!r} follows it")
-    if verb in ("voice", "phrase") and not _NAME.fullmatch(argument):
+    named = {"voice": _VOICE, "phrase": _NAME}.get(verb)
+    if named and not named.fullmatch(argument):
         raise BindingError(f"{argument[:40]!r} is not {wanted}", "1 to 32 of a-z, 0-9, _ and -")
     if verb == "mode" and argument not in MODES:
         raise BindingError(f"there is no mode {argument[:40]!r}", f"there are: {', '.join(MODES)}")

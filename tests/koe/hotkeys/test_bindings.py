@@ -52,6 +52,9 @@ def test_what_is_no_key_is_told(text: str) -> None:
         ("voise hana", "did you mean 'voice'?"),
         ("voice", "write it like: voice NAME"),
         ("voice ../x", "1 to 32"),
+        ("voice mei/", "1 to 32"),
+        ("voice mei/happy/clip", "1 to 32"),
+        ("phrase mei/happy", "1 to 32"),
         ("stop now", ""),
         ("mode loud", "chat_muted"),
         ("", "there are:"),
@@ -61,6 +64,10 @@ def test_what_is_no_action_is_told(text: str, hint: str) -> None:
     with pytest.raises(BindingError) as caught:
         action(text)
     assert hint in caught.value.hint
+
+
+def test_a_key_may_choose_a_style_of_a_voice() -> None:
+    assert action("voice mei/happy").argument == "mei/happy"
 
 
 def machine(*bindings: str | tuple[str, dict[str, str]], voice: str = "base") -> Machine:

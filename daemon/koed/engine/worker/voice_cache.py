@@ -24,7 +24,7 @@ from koed.engine.loudness import VOICE_LUFS
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
-KEEP = 64
+KEEP = 256
 """Voices kept; of more, the longest unused are removed."""
 
 _KEY = re.compile(r"[0-9a-zA-Z_-]{1,128}")
