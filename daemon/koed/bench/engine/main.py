@@ -143,7 +143,7 @@ class _Memory(Models):
         return base
 
 
-def _engine(
+def loaded(
     plan: Plan, made: Weights, precision: str, count: int = 0
 ) -> tuple[GptSovitsEngine, ProfileSpec]:
     """An engine whose models are loaded, and a profile."""
@@ -161,11 +161,11 @@ def _streaming(plan: Plan, made: Weights, precision: str, count: int) -> dict[st
 
     With one thread the processor's time, which other work hardly changes, else the watch's.
     """
-    engine, spec = _engine(plan, made, precision, count)
+    engine, spec = loaded(plan, made, precision, count)
     voice = engine.prepare(spec)
     engine.load(voice)
-    _stream(engine, voice, plan.line_s, 0)
-    heard = [_stream(engine, voice, plan.line_s, n) for n in range(1, plan.repeats + 1)]
+    streamed(engine, voice, plan.line_s, 0)
+    heard = [streamed(engine, voice, plan.line_s, n) for n in range(1, plan.repeats + 1)]
     engine.close()
     torch.set_num_threads(count)
     took_s = min(h.took_s / h.sound_s for h in heard)
@@ -180,18 +180,18 @@ def _streaming(plan: Plan, made: Weights, precision: str, count: int) -> dict[st
 def _speech(plan: Plan, made: Weights, precision: str, profile: Path | None) -> dict[str, Any]:
     """Prepare a profile and stream a line, as the worker does."""
     before = used_mb(made.device)
-    engine, spec = _engine(plan, made, precision)
+    engine, spec = loaded(plan, made, precision)
     began = time.monotonic()
     voice = engine.prepare(spec)
     prepare_s = time.monotonic() - began
     engine.load(voice)
-    _stream(engine, voice, plan.audio_s, 0)
+    streamed(engine, voice, plan.audio_s, 0)
     held_mb, counted_mb = used_mb(made.device) - before, engine.models.cache.used_bytes / 2**20
-    firsts = [_stream(engine, voice, 0.01, n).first_s for n in range(plan.firsts)]
-    heard = [_stream(engine, voice, plan.audio_s, n) for n in range(1, plan.repeats + 1)]
+    firsts = [streamed(engine, voice, 0.01, n).first_s for n in range(plan.firsts)]
+    heard = [streamed(engine, voice, plan.audio_s, n) for n in range(1, plan.repeats + 1)]
     if profile is not None:
         with _trace(profile, made.device):
-            _stream(engine, voice, plan.audio_s, 1)
+            streamed(engine, voice, plan.audio_s, 1)
     engine.close()
     return {
         "prepare_s": round(prepare_s, 2),
@@ -210,10 +210,10 @@ def _p99_ms(seconds: list[float]) -> float:
 
 def _together(plan: Plan, made: Weights, precision: str) -> dict[str, float]:
     """Several lines at once, a chunk of each in turn, as a worker's lanes take turns."""
-    engine, spec = _engine(plan, made, precision)
+    engine, spec = loaded(plan, made, precision)
     voice = engine.prepare(spec)
     engine.load(voice)
-    _stream(engine, voice, plan.audio_s, 0)
+    streamed(engine, voice, plan.audio_s, 0)
     began = time.monotonic()
     jobs = [Job(n, n, voice.key, LINE, "en", seed=n) for n in range(1, plan.together + 1)]
     streams = [engine.stream(voice, job) for job in jobs]
@@ -241,7 +241,7 @@ class _Heard:
     sound_s: float
 
 
-def _stream(engine: GptSovitsEngine, voice: Voice, audio_s: float, seed: int) -> _Heard:
+def streamed(engine: GptSovitsEngine, voice: Voice, audio_s: float, seed: int) -> _Heard:
     """One line, until there are ``audio_s`` of it."""
     began, first_s, first, samples = time.monotonic(), 0.0, 0, 0
     busy_s = time.process_time()

@@ -86,6 +86,12 @@ class ModelCache(Generic[K, V]):
         log.warning("memory ran out: models may take %d MB for now", int(self._ceiling) >> 20)
         self._evict(None)
 
+    def forget(self, key: K) -> None:
+        """Let a value go now."""
+        with self._lock:
+            self._values.pop(key, None)
+        self._dropped()
+
     def close(self) -> None:
         """Forget everything; what is loading is waited for."""
         self._loader.shutdown(cancel_futures=True)
