@@ -17,6 +17,7 @@ from koed.engine.gpt_sovits.model.linear import Exact, Half, Int8, make_linear, 
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
 from koed.engine.gpt_sovits.model.t2s import T2S
 from koed.errors import EngineError
+from tests.engine.gpt_sovits import tape
 from tests.parity import ar, sampling
 from tests.parity.case import Case
 from tests.parity.weights import fill
@@ -337,6 +338,33 @@ def test_spans_reach_to_the_end() -> None:
     assert spans(384) == [128, 256, 384]
     assert spans(2048) == [128, 256, 384, 512, 1024, 1536, 2048]
     assert spans(640) == [128, 256, 384, 512, 640]
+
+
+def test_what_is_replayed_says_what_is_said_alone(model: T2S) -> None:
+    with tape.recorded():
+        batch = DeviceBatch(model, 3, 96, graphs=True)
+        batch.warm_up()
+        assert crowd(model, batch) == alone(model)
+        assert crowd(model, batch) == alone(model)
+    assert batch.graphs
+    assert all(graph.replays for span, graph in batch.captured.items() if span[0] == 128)
+
+
+def test_a_row_goes_on_in_the_next_bucket(model: T2S) -> None:
+    """Of 128 positions its prompt takes 111."""
+    for graphs in (False, True):
+        with tape.recorded():
+            batch = DeviceBatch(model, 2, 160, graphs=graphs)
+            batch.warm_up()
+            said: dict[Any, list[Any]] = {}
+            batch.join(1, prompt(1), seeded(1, CODES, CPU))
+            batch.join(2, prompt(2, codes=100), seeded(8, CODES, CPU))
+            while len(batch):
+                drain(batch, said)
+        want = Utterance(model, prompt(2, codes=100), seeded(8, CODES, CPU))
+        assert said[2] == [*want, want.ending]
+        assert len(said[2]) > 25
+        assert said[1][:-1] == spoken(model, 1)[0]
 
 
 def test_idle_rows_compute_along_and_stay_where_they_are(model: T2S) -> None:

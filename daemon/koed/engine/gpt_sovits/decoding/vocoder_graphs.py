@@ -50,14 +50,18 @@ class Inputs:
 class WindowGraphs:
     """`SoundModel.decode_window` at fixed shapes. One caller at a time: inputs are shared."""
 
-    def __init__(self, model: SoundModel, lengths: tuple[int, ...] = LENGTHS) -> None:
+    def __init__(
+        self, model: SoundModel, lengths: tuple[int, ...] = LENGTHS, *, graphs: bool | None = None
+    ) -> None:
+        """``graphs``: None = where there is CUDA; else windows run as they are."""
         self.model, self.lengths = model, tuple(sorted(lengths))
+        self.graphs = model.device.type == "cuda" if graphs is None else graphs
         self.reach = model.flow.reach + model.dec.reach
         self._windows: dict[int, tuple[Inputs, Callable[[], Tensor]]] = {}
         self._pool: Any = None
 
     def warm_up(self) -> None:
-        """Capture every length (on a CPU: make its buffers), the largest first for its memory.
+        """Capture every length, the largest first for its memory; without graphs make its buffers.
         A device that cannot record does without."""
         try:
             for length in reversed(self.lengths):
@@ -114,7 +118,7 @@ class WindowGraphs:
             wave: Tensor = self.model.dec(z, inputs.ge)
             return wave
 
-        if self.model.device.type != "cuda":
+        if not self.graphs:
             return inputs, run
         # Libraries choose their kernels and take their workspaces before the capture, beside it.
         stream: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
