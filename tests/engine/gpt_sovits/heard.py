@@ -18,16 +18,17 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from koed.engine import settings
-from koed.engine.base import Job, Voice
+from koed.engine.base import Job, Stream, Voice
 from koed.engine.gpt_sovits import engine as engine_module
 from koed.engine.gpt_sovits import voice as voices
 from koed.engine.gpt_sovits.decoding.decode import MOST_CODES, Utterance
-from koed.engine.gpt_sovits.engine import GptSovitsEngine, _Guarded
+from koed.engine.gpt_sovits.engine import GptSovitsEngine
+from koed.engine.gpt_sovits.line import LineStream
 from koed.engine.gpt_sovits.model import features
 from koed.engine.gpt_sovits.model.generator import Span
 from koed.engine.gpt_sovits.model.sampling import Noise, Sampling
 from koed.engine.gpt_sovits.models import Base
-from koed.engine.gpt_sovits.streaming import Codes
+from koed.engine.gpt_sovits.streaming import Codes, Speech
 from koed.engine.gpt_sovits.text_features import TextFeatures
 from koed.errors import EngineError
 from tests.parity import weights
@@ -159,9 +160,15 @@ def hear(
     ):
         stream = engine.stream(voice, Job(1, 1, voice.key, text, lang, seed=seed))
         chunks = [chunk.pcm for chunk in stream if len(chunk.pcm)]
-    assert isinstance(stream, _Guarded)
-    speech = stream.speech
+    speech = _speech(stream)
     return Heard(list(speech.codes.known), chunks, seeds, speech.script.phones)
+
+
+def _speech(stream: Stream) -> Speech:
+    """Of a stream that has begun."""
+    assert isinstance(stream, LineStream)
+    assert stream.opened is not None
+    return stream.opened.speech
 
 
 def hear_together(
@@ -176,9 +183,8 @@ def hear_together(
         rows = list(itertools.zip_longest(*streams))
     heard = []
     for stream, chunks in zip(streams, zip(*rows, strict=True), strict=True):
-        assert isinstance(stream, _Guarded)
         pcm = np.concatenate([chunk.pcm for chunk in chunks if chunk is not None])
-        heard.append((list(stream.speech.codes.known), pcm))
+        heard.append((list(_speech(stream).codes.known), pcm))
     return heard
 
 
