@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from koed.engine.base import Chunk, Word
+from koed.engine.base import THREADS_VARIABLE, Chunk, Word
 from koed.engine.gpt_sovits import guards, threads
 from koed.engine.gpt_sovits.decoding.vocoder_graphs import WindowGraphs
 from koed.engine.gpt_sovits.model.sovits import SAMPLE_RATE_HZ, SoundModel
@@ -133,7 +133,7 @@ def test_threads_leave_room_for_others_unless_told(
     told: str, cores: int, wanted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads.os, "sched_getaffinity", lambda pid: set(range(cores)))
-    assert threads.allowed({threads.VARIABLE: told} if told else {}) == wanted
+    assert threads.allowed({THREADS_VARIABLE: told} if told else {}) == wanted
 
 
 def test_the_first_chunk_is_short_and_comes_after_few_codes(

@@ -183,15 +183,15 @@ class Synthesis:
 
     def _prepare_now(self, wanted: Preparation) -> None:
         self._pulse.preparing(True)
-        voice: Voice | None = None
-        try:
-            voice = self._prepared(wanted)
-        finally:
-            self._pulse.preparing(False)
-            self._scheduler.prepared(voice)
+        voice, told = self._prepared(wanted)
+        self._pulse.preparing(False)
+        self._scheduler.prepared(voice)  # before the stage knows it and may have it unloaded
+        self._io_thread.post(-1, told)
 
-    def _prepared(self, wanted: Preparation) -> Voice | None:
-        """Tells how it went; None = no voice came of it."""
+    def _prepared(
+        self, wanted: Preparation
+    ) -> tuple[Voice | None, wire.Prepared | wire.PrepareFailed]:
+        """The voice, if it came to one, and what is told of it."""
         began = time.monotonic()
         spec = wanted.spec
         try:
@@ -199,13 +199,10 @@ class Synthesis:
         except Exception as error:  # noqa: BLE001 - whatever an engine raises costs a voice only
             _end_if_lost(error)
             code, message, hint = _told(error)
-            self._io_thread.post(-1, wire.PrepareFailed(wanted.key, spec.name, code, message, hint))
-            return None
+            return None, wire.PrepareFailed(wanted.key, spec.name, code, message, hint)
         took_s = time.monotonic() - began
         lufs = wire.Lufs(float(voice.loudness_lufs))
-        told = wire.Prepared(wanted.key, spec.name, lufs, cached, took_s)
-        self._io_thread.post(-1, told)
-        return voice
+        return voice, wire.Prepared(wanted.key, spec.name, lufs, cached, took_s)
 
     def _voice(self, wanted: Preparation) -> tuple[Voice, bool]:
         """The voice, loaded, and whether it was there already (in memory or on disk)."""
