@@ -22,6 +22,7 @@ from koed.engine.gpt_sovits.model.sovits_dims import Dims
 from koed.engine.gpt_sovits.model.style_encoder import Style, blend
 from koed.engine.gpt_sovits.model.text_encoder import Encoded, EncoderDims
 from koed.errors import EngineError
+from tests.engine.gpt_sovits import tape
 from tests.parity import sovits, stream, weights
 from tests.parity.case import Case, fixtures, snr_db
 
@@ -344,6 +345,18 @@ def check_fixed_windows(model: SoundModel, limit: float) -> None:
 
 def test_windows_of_fixed_length_are_the_same_sound() -> None:
     check_fixed_windows(small(), 1e-5)
+
+
+def test_a_window_of_a_graph_outlives_the_next_replay() -> None:
+    model = small()
+    encoded, style = said(model, codes=80)
+    with tape.recorded():
+        graphs = WindowGraphs(model, lengths=(100,), graphs=True)
+        graphs.warm_up()
+        first = graphs.decode_window(encoded, 0, 14, style, seed=4)
+        kept = first.clone()
+        graphs.decode_window(encoded, 60, 14, style, seed=4)
+    assert torch.equal(first, kept)
 
 
 def test_a_device_that_cannot_record_makes_the_same_sound(monkeypatch: pytest.MonkeyPatch) -> None:
