@@ -39,15 +39,6 @@ RATE = 1280  # samples a code
 PAUSE = 9600
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The suite shares few cores, and threads that wait for each other spin."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [*e2e.cases(DATA)], ids=lambda case: case.name)
 def test_recorded_runs_come_out_to_the_sample(case: Case) -> None:

@@ -48,14 +48,6 @@ OTHER = {"audio": wav(clip(pitch_hz=230.0)), "transcript": TRANSCRIPT, "lang": "
 V2, PRO = "gsv-v2final-pretrained", "v2pro"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("data")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from koed.engine.base import Job, ProfileSpec, Stream, Voice
 from koed.engine.gpt_sovits import parts, text_features
@@ -24,14 +23,6 @@ from tests.engine.gpt_sovits.small import TRANSCRIPT, clip, wav
 DEADLINE_S = 100.0
 REFERENCE = {"audio": wav(clip()), "transcript": TRANSCRIPT, "lang": "en"}
 CHINESE = "你好，今天天气很好。"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -43,14 +43,6 @@ FOX, HELLO, NO = "The quick brown fox jumps.", "Hello, world.", "Oh no."
 """20, 10 and 5 phones; at the pace of the clip 60, 30 and 15 codes."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GptSovitsEngine]:
     folder = tiny.make(tmp_path_factory.mktemp("models"), end_gain=1.9)

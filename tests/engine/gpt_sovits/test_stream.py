@@ -27,14 +27,6 @@ from tools.seams import measure, streamed
 CODES = said(40)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def model() -> SoundModel:
     return sound_model()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,6 @@ from tests.engine.gpt_sovits.small import TRANSCRIPT, clip, sound_model, wav
 
 SETTINGS = {"model": "m", "official_quirks": "none", "precision": "auto"}
 GOOD = wav(clip())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Base:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,6 @@ SMALL = Dims(
 """Official strides, kernels and depths of what limits context; everything else small."""
 PLUS_KERNELS = (20, 16, 8, 2, 2)
 NOISE_OF_SEED_1 = [0.431832, 0.860965, -1.522723]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The suite shares few cores, and a small model gains nothing from more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def small(dims: Dims = SMALL, device: str = "cpu") -> SoundModel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,15 +25,6 @@ from tools.parity import official
 DATA = Path(__file__).parents[3] / "parity" / "data"
 CPU = torch.device("cpu")
 CODES = 1025
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other spin; on shared cores that costs more than it gives."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("case", [*ar.cases(DATA), *sampling.cases(DATA)], ids=lambda c: c.name)
