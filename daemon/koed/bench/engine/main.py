@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +33,7 @@ from koed.engine.gpt_sovits.model.sovits import SAMPLE_RATE_HZ
 from koed.engine.gpt_sovits.models import Base, Models, Name
 from koed.engine.gpt_sovits.parts import Parts
 from koed.engine.gpt_sovits.store.store import Store
+from koed.engine.gpt_sovits.symbols import Version
 from koed.engine.gpt_sovits.text_features import TextFeatures, read
 from koed.engine.gpt_sovits.timing.words import shared
 from koed.errors import EngineError
@@ -104,8 +106,17 @@ class _Ears:
     def bert(self) -> None:
         return None
 
-    def release(self) -> None:
+    def language(self, lang: str, version: Version) -> Future[None]:
+        """Each is there, or is loaded by whoever reads it."""
+        there: Future[None] = Future()
+        there.set_result(None)
+        return there
+
+    def release(self, all_of_them: bool = False) -> None:
         self._hubert = None
+
+    def close(self) -> None:
+        """Nothing is being loaded."""
 
 
 class _Base(Base):
