@@ -150,6 +150,11 @@ class ObsStudio:
                 env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs; 0 before it did."""
+        return self._process.poll() if self._process is not None else 0
+
     def wait(self) -> ObsStudio:
         """Until it answers; raises `KoedError` ``no_obs`` if it ends or takes `START_S`."""
         deadline = time.monotonic() + START_S

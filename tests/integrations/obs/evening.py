@@ -305,7 +305,13 @@ class Evening:
                 None,
             )
 
-        event: Event = wait_for(found, 60.0, f"{name} {values}")
+        try:
+            event: Event = wait_for(found, 60.0, f"{name} {values}")
+        except AssertionError as error:
+            told = ", ".join(event.event for event in self.events(since)) or "nothing"
+            obs = self.studio.obs.exit_status
+            state = "OBS runs" if obs is None else f"OBS ended with {obs}"
+            raise AssertionError(f"{error}; told since then: {told}; {state}") from error
         return event
 
     def do(self, deed: str) -> None:
