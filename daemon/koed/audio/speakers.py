@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from koed.audio.device import PulseDevice
 from koed.audio.sound_server import OWNER, SoundServer
+from koed.audio.welcome import Clip
 from koed.errors import DeviceError
 
 BLOCKS_A_SECOND = 20
@@ -40,26 +41,9 @@ def find() -> str:
     return str(name)
 
 
-class _Recording:
-    """What a `PulseDevice` plays."""
-
-    def __init__(self, pcm: NDArray[np.float32]) -> None:
-        self.clock_frames = 0
-        self._pcm = pcm
-
-    @property
-    def over(self) -> bool:
-        return self.clock_frames >= len(self._pcm)
-
-    def render(self, frames: int) -> NDArray[np.float32]:
-        block = self._pcm[self.clock_frames : self.clock_frames + frames]
-        self.clock_frames += frames
-        return np.pad(block, (0, frames - len(block)))
-
-
 def play(pcm: NDArray[np.float32], rate_hz: int, sink: str) -> None:
     """Play ``pcm`` [S] mono in -1..1 to its end. Raises `DeviceError`."""
-    source = _Recording(pcm)
+    source = Clip(pcm, rate_hz)
     device = PulseDevice(rate_hz, rate_hz // BLOCKS_A_SECOND, sink)
     device.open(source)
     try:

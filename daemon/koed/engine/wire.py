@@ -217,7 +217,7 @@ class Beat(Message):
     kind: ClassVar[str] = "beat"
     rss_mb: float
     state: str
-    """idle, warming, preparing or speaking."""
+    """idle, warming, preparing, loading or speaking."""
     serial: int
     """Of the job in work; 0 = none."""
     progress: int

@@ -49,7 +49,7 @@ class Engine:
     """It can go on in another voice within a sound."""
     word_times: bool = False
     doing: str = ""
-    """As its worker told last: idle, warming, preparing, speaking; "" = nothing yet."""
+    """As its worker told last: idle, warming, preparing, loading, speaking; "" = nothing yet."""
     jobs: frozenset[int] = frozenset()
     """Serials of the jobs that it has and has not finished, as its worker told last."""
     languages: tuple[str, ...] = ()
