@@ -1,0 +1,1 @@
+"""The natural voice: Kokoro-82M on a processor, through onnxruntime."""
