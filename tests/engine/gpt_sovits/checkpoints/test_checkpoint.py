@@ -30,7 +30,6 @@ from hypothesis import strategies as st
 
 from koed.engine.gpt_sovits.checkpoints import (
     checkpoint,
-    contents,
     s1_s2_keys,
     safetensors_writer,
     shared_keys,
@@ -40,6 +39,7 @@ from koed.engine.gpt_sovits.model.hubert import Hubert
 from koed.engine.gpt_sovits.model.sovits import SoundModel
 from koed.engine.gpt_sovits.model.t2s import T2S
 from koed.engine.gpt_sovits.store import hub
+from koed.engine.tensor_files import contents
 from koed.errors import EngineError
 from koed.testing import tiny
 from tests.engine.gpt_sovits.checkpoints import forge

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from koed.engine.gpt_sovits.checkpoints import contents, s1_s2_keys, shared_keys
-from koed.engine.gpt_sovits.checkpoints.contents import BYTES, Contents, Place
+from koed.engine.gpt_sovits.checkpoints import s1_s2_keys, shared_keys
 from koed.engine.gpt_sovits.checkpoints.s1_s2_keys import Known, Shape
+from koed.engine.tensor_files import contents
+from koed.engine.tensor_files.contents import BYTES, Contents, Place
 from koed.errors import EngineError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from koed.engine.gpt_sovits.checkpoints.contents import BYTES, METADATA, Contents, Place
+from koed.engine.tensor_files.contents import BYTES, METADATA, Contents, Place
 from koed.errors import EngineError
 
 NUMPY = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "BOOL": "|b1"} | {

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from koed.engine.gpt_sovits.checkpoints import checkpoint, contents
+from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.checkpoints.checkpoint import ModelInfo
 from koed.engine.gpt_sovits.checkpoints.safetensors_writer import pack
+from koed.engine.tensor_files import contents
 from koed.errors import EngineError
 
 SCHEMA = 1

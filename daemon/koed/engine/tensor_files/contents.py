@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from koed.engine.gpt_sovits.checkpoints import unpickle
-from koed.engine.gpt_sovits.checkpoints.unpickle import Storage, Stored
-from koed.engine.gpt_sovits.checkpoints.zip_records import Record, records
+from koed.engine.tensor_files import unpickle
+from koed.engine.tensor_files.unpickle import Storage, Stored
+from koed.engine.tensor_files.zip_records import Bytes, Record, records
 from koed.errors import EngineError
 
 BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I8": 1, "U8": 1} | {
@@ -82,7 +82,7 @@ class Contents:
 
     path: Path
     tensors: dict[str, Place]
-    data: mmap.mmap = field(repr=False)
+    data: Bytes = field(repr=False)
     """The file, mapped; private, so that writing to a view never reaches the disk."""
     mark: str = ""
     """What stands in the place of the first two bytes of a zip: "05" is v2Pro and so on."""
@@ -110,12 +110,20 @@ def read(path: Path) -> Contents:
     Raises EngineError ``model_missing``, ``model_damaged``, ``checkpoint_unsafe``, or
     ``not_weights`` if it is no weight file at all.
     """
-    found = _read(path)
+    return _read(path, _mapped(path))
+
+
+def read_bytes(data: bytes, name: str) -> Contents:
+    """`read` of a file's ``data``, of that ``name``."""
+    return _read(Path(name), data)
+
+
+def _read(path: Path, data: Bytes) -> Contents:
+    found = _found(path, data)
     return dataclasses.replace(found, tensors=_spelled(found.tensors))
 
 
-def _read(path: Path) -> Contents:
-    data = _mapped(path)
+def _found(path: Path, data: Bytes) -> Contents:
     start = data[:16]
     if start[2:4] == b"\3\4" and (start[:2] == b"PK" or start[:2].isdigit()):
         return _torch(path, data, "" if start[:2] == b"PK" else start[:2].decode())
@@ -145,7 +153,7 @@ def _mapped(path: Path) -> mmap.mmap:
         raise EngineError("model_missing", f"cannot read {path}: {error.strerror}") from error
 
 
-def _torch(path: Path, data: mmap.mmap, mark: str) -> Contents:
+def _torch(path: Path, data: Bytes, mark: str) -> Contents:
     found = records(data, path.name)
     roots = [name.split("/")[0] for name in found if name.endswith("/data.pkl")]
     if len(roots) != 1 or f"{roots[0]}/data.pkl" not in found:
@@ -181,7 +189,7 @@ def _torch(path: Path, data: mmap.mmap, mark: str) -> Contents:
     return Contents(path, tensors, data, mark, *_about(path, value), {}, tuple(found.items()))
 
 
-def _old_torch(path: Path, data: mmap.mmap) -> Contents:
+def _old_torch(path: Path, data: Bytes) -> Contents:
     """Torch before 1.6: five pickles, then for each storage its length and its numbers."""
     at = 0
     values: list[Any] = []
@@ -211,7 +219,7 @@ def _old_torch(path: Path, data: mmap.mmap) -> Contents:
     return Contents(path, tensors, data, "", *_about(path, value))
 
 
-def _safetensors(path: Path, data: mmap.mmap) -> Contents:
+def _safetensors(path: Path, data: Bytes) -> Contents:
     (size,) = struct.unpack_from("<Q", data, 0)
     first = 8 + size
     if size > unpickle.MAX_BYTES or first > len(data):
@@ -253,7 +261,9 @@ def _safe_place(entry: dict[str, Any], first: int) -> Place:
 
 
 def _stored(value: Any) -> Iterator[tuple[str, Stored]]:
-    """The tensors of a file's value, at the top or under one of `WRAPPERS`."""
+    """The tensors of a file's value, at the top or under one of `WRAPPERS`; a lone one is ""."""
+    if isinstance(value, Stored):
+        yield "", value
     if not isinstance(value, dict):
         return
     for wrapper in WRAPPERS:

@@ -150,7 +150,7 @@ class _Machine:
         return EngineError(
             "checkpoint_unsafe",
             f"{self.name} is refused, nothing in it was run: {what}",
-            "a voice model needs none of that; do not use this file, get it from its author again",
+            "a voice needs none of that; do not use this file, get it from its author again",
         )
 
     def damaged(self, what: str) -> EngineError:

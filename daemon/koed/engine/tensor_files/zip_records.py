@@ -1,4 +1,5 @@
-"""Where the records of a torch zip lie. Torch only stores, so a record is a stretch of the file.
+"""Where the records of a zip of torch or numpy lie. Torch only stores: a record is a stretch of the
+file. Numpy may deflate.
 
 Only the directory at the end is believed, and only after it has been checked against the file:
 nothing is unpacked and no name ever becomes a path. PKWARE's APPNOTE 6.3.10 is the source of the
@@ -19,6 +20,10 @@ _END, _END_64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _ENTRY, _LOCAL = struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s5H3L2H")
 _FULL = 0xFFFFFFFF
+_STORED, _DEFLATED = 0, 8
+
+Bytes = mmap.mmap | bytes
+"""A file, mapped or read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class Record:
     start: int
     size: int
     crc32: int
+    """Of what it holds when unpacked."""
+    deflated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +44,21 @@ class _Directory:
     count: int
 
 
-def records(data: mmap.mmap, name: str) -> dict[str, Record]:
+def records(data: Bytes, name: str, deflated: bool = False) -> dict[str, Record]:
     """The records of a zip by their names; ``name`` of the file is for messages.
 
-    The first two bytes of the file may be anything. Raises EngineError: ``model_damaged`` if the
-    file is cut off or contradicts itself, ``checkpoint_unsafe`` for what torch never writes.
+    The first two bytes of the file may be anything; records may be ``deflated``, or not. Raises
+    EngineError: ``model_damaged`` if the file is cut off or contradicts itself,
+    ``checkpoint_unsafe`` for what its writers never do.
     """
     found: dict[str, Record] = {}
     ends: list[tuple[int, int]] = []
+    methods = (_STORED, _DEFLATED) if deflated else (_STORED,)
     try:
         directory = _directory(data, name)
         at = directory.start
         for _ in range(directory.count):
-            key, record, header, at = _entry(data, at, directory, name)
+            key, record, header, at = _entry(data, at, directory, name, methods)
             if key in found:
                 raise _unsafe(name, f"two records are called {key[:60]!r}")
             found[key] = record
@@ -63,7 +72,7 @@ def records(data: mmap.mmap, name: str) -> dict[str, Record]:
     return found
 
 
-def _directory(data: mmap.mmap, name: str) -> _Directory:
+def _directory(data: Bytes, name: str) -> _Directory:
     end = data.rfind(b"PK\5\6", max(0, len(data) - _END.size - 0xFFFF))
     if end < 0:
         raise _damaged(name, "it is cut off: the directory at its end is missing")
@@ -84,7 +93,7 @@ def _directory(data: mmap.mmap, name: str) -> _Directory:
 
 
 def _entry(
-    data: mmap.mmap, at: int, directory: _Directory, name: str
+    data: Bytes, at: int, directory: _Directory, name: str, methods: tuple[int, ...]
 ) -> tuple[str, Record, int, int]:
     """The entry of the directory at byte ``at``: name, record, its header's place, next entry."""
     mark, _, _, flags, method, _, _, crc, packed, size, *lengths = _ENTRY.unpack_from(data, at)
@@ -96,17 +105,17 @@ def _entry(
     extra = data[key_end : key_end + extra_length]
     size, packed, header = _wide(extra, [size, packed, header])
     key = key_bytes.decode("utf-8")
-    if method != 0 or packed != size or flags & 1:
-        raise _unsafe(name, f"the record {key[:60]!r} is packed or locked; torch never does that")
+    if method not in methods or (method == _STORED and packed != size) or flags & 1:
+        raise _unsafe(name, f"the record {key[:60]!r} is packed or locked")
     if key.startswith("/") or "\\" in key or ".." in key.split("/") or "\0" in key:
         raise _unsafe(name, f"a record is called {key[:60]!r}")
-    record = Record(_data_start(data, header, key_bytes, name), size, crc)
-    if record.start + size > directory.start:
+    record = Record(_data_start(data, header, key_bytes, name), packed, crc, method == _DEFLATED)
+    if record.start + packed > directory.start:
         raise _damaged(name, f"the record {key[:60]!r} does not lie within it")
     return key, record, header, key_end + extra_length + comment_length
 
 
-def _data_start(data: mmap.mmap, header: int, key: bytes, name: str) -> int:
+def _data_start(data: Bytes, header: int, key: bytes, name: str) -> int:
     """First byte after the local header at byte ``header``."""
     if header + _LOCAL.size > len(data):
         raise _damaged(name, "a record does not lie within it")
