@@ -131,6 +131,26 @@ def test_a_reference_is_a_plain_file_of_sensible_size(folder: Path) -> None:
         assert what in problem(path)
 
 
+def test_a_table_is_a_file_beside_the_profile_and_a_whole_voice(folder: Path) -> None:
+    (folder / "a.npy").write_bytes(b"numbers")
+    path = put(folder, "a", GOOD + "reference: {table: a.npy}\n")
+    profile = load_profile(path)
+    assert spec(profile).reference == {"table": b"numbers", "file": "a.npy"}
+    (folder / "a.npy").write_bytes(b"others")
+    assert load_profile(path).digest != profile.digest
+    with (folder / "huge.npy").open("wb") as file:
+        file.truncate(5 * 1024 * 1024)
+    for said, what in (
+        ("table: ../a.npy", "reference.table: '../a.npy' leaves the folder"),
+        ("table: b.npy", "did you mean 'a.npy'"),
+        ("table: huge.npy", "4194304 are allowed"),
+        ("table: a.npy, audio: a.npy", "it needs no audio"),
+        ("table: a.npy, transcript: hello", "it needs no audio"),
+        ("transcript: hello", "reference.audio: this key is needed"),
+    ):
+        assert what in problem(put(folder, "a", GOOD + f"reference: {{{said}}}"))
+
+
 @pytest.mark.parametrize("name", ["Hana", "a b", "ä", "x" * 33, "a.b"])
 def test_a_name_is_plain(folder: Path, name: str) -> None:
     assert "cannot be a profile" in problem(put(folder, name, GOOD))

@@ -29,6 +29,7 @@ Language = Annotated[str, Match(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", "a language s
 
 MAX_AUDIO_BYTES = 16 * 1024 * 1024
 """A reference is some seconds of speech; it travels to the worker in one message."""
+MAX_TABLE_BYTES = 4 * 1024 * 1024
 MAX_STYLES = 32
 
 
@@ -55,15 +56,21 @@ class Timbre:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Sound of the voice to be imitated, and what is said in it."""
+    """Sound of a voice to be imitated, and what is said in it; or a ``table`` that is the voice."""
 
-    audio: str
+    audio: str = ""
     """File beside the profile or in a folder below."""
+    table: str = ""
+    """Such a file, with the styles of a voice of the engine kokoro, in place of ``audio``."""
     transcript: str = ""
     lang: Language = ""
     """Empty = the profile's."""
     timbre: tuple[Timbre, ...] = ()
     """Other clips for the sound of the voice; then ``audio`` gives the manner of speaking alone."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return (self.table or self.audio, *(clip.audio for clip in self.timbre))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +182,7 @@ def read_profile(path: Path) -> Reading:
     """As `load_profile`, but the error is a value, and the files to watch are named either way."""
     depends: dict[Path, FileStamp] = {}
     hooks: dict[type, schema.Hook] = {
-        Reference: functools.partial(_clip_problems, path.parent, depends),
+        Reference: functools.partial(_reference_problems, path.parent, depends),
         Timbre: functools.partial(_clip_problems, path.parent, depends),
         RemoteFile: functools.partial(_remote_problems, path.parent, depends),
         ProfileFile: _profile_problems,
@@ -224,8 +231,8 @@ def _digest(path: Path, read: ProfileFile, remote: RemoteEngine | None) -> str:
     total = hashlib.sha256(said.encode("utf-8", "surrogatepass"))
     for reference in (read.reference, *(style.reference for style in read.styles.values())):
         if reference is not None:
-            for name in (reference.audio, *(clip.audio for clip in reference.timbre)):
-                total.update(hashlib.sha256(read_audio(path.parent / name)).digest())
+            for name in reference.files:
+                total.update(hashlib.sha256(read_beside(path.parent / name)).digest())
     if remote is not None:
         total.update(f"{remote.server_public}{remote.client_public}".encode())
     return total.hexdigest()[:32]
@@ -236,7 +243,7 @@ def _remote(folder: Path, read: RemoteFile) -> RemoteEngine:
     return RemoteEngine(read.remote, pair.server, pair.public, pair.secret)
 
 
-def read_audio(path: Path) -> bytes:
+def read_beside(path: Path) -> bytes:
     """A file beside a profile; raises `ConfigError`."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would block the daemon
@@ -252,14 +259,31 @@ def read_audio(path: Path) -> bytes:
 Problems = Iterator[tuple[str, str, str]]
 
 
-def _clip_problems(
-    folder: Path, depends: dict[Path, FileStamp], clip: Reference | Timbre
+def _reference_problems(
+    folder: Path, depends: dict[Path, FileStamp], reference: Reference
 ) -> Problems:
-    audio = clip.audio
-    written = PurePosixPath(audio)
-    if not audio or "\0" in audio or written.is_absolute() or ".." in written.parts:
+    if not reference.table and not reference.audio:
+        yield "audio", "this key is needed", "a file beside the profile; or table: FILE"
+        return
+    if not reference.table:
+        yield from _file_problems(folder, depends, "audio", reference.audio, MAX_AUDIO_BYTES)
+        return
+    if reference != Reference(table=reference.table):
+        yield "table", "a table is a whole voice: it needs no audio, transcript or timbre", ""
+    yield from _file_problems(folder, depends, "table", reference.table, MAX_TABLE_BYTES)
+
+
+def _clip_problems(folder: Path, depends: dict[Path, FileStamp], clip: Timbre) -> Problems:
+    return _file_problems(folder, depends, "audio", clip.audio, MAX_AUDIO_BYTES)
+
+
+def _file_problems(
+    folder: Path, depends: dict[Path, FileStamp], key: str, name: str, most_bytes: int
+) -> Problems:
+    written = PurePosixPath(name)
+    if not name or "\0" in name or written.is_absolute() or ".." in written.parts:
         hint = "name a file beside the profile, without / at the beginning and without .."
-        yield "audio", f"{audio!r} leaves the folder of the profile", hint
+        yield key, f"{name!r} leaves the folder of the profile", hint
         return
     path = folder / written
     depends[path] = file_stamp(path)
@@ -267,14 +291,14 @@ def _clip_problems(
         real = path.resolve(strict=True)
         size = real.stat().st_size
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        yield "audio", f"{audio!r} cannot be read: {_reason(error)}", _neighbours(path)
+        yield key, f"{name!r} cannot be read: {_reason(error)}", _neighbours(path)
         return
     if not real.is_relative_to(folder.resolve()):
-        yield "audio", f"{audio!r} is a link that leaves the folder", "copy the file here"
+        yield key, f"{name!r} is a link that leaves the folder", "copy the file here"
     elif not real.is_file():
-        yield "audio", f"{audio!r} is not a plain file", ""
-    elif not 0 < size <= MAX_AUDIO_BYTES:
-        yield "audio", f"{audio!r} has {size} bytes", f"between 1 and {MAX_AUDIO_BYTES} are allowed"
+        yield key, f"{name!r} is not a plain file", ""
+    elif not 0 < size <= most_bytes:
+        yield key, f"{name!r} has {size} bytes", f"between 1 and {most_bytes} are allowed"
 
 
 def _remote_problems(folder: Path, depends: dict[Path, FileStamp], remote: RemoteFile) -> Problems:

@@ -51,7 +51,8 @@ class ProfileSpec:
     settings: Mapping[str, Any]
     reference: Mapping[str, Any] = field(default_factory=dict)
     """Empty, or ``{"audio": bytes, "transcript": str, "lang": str}``; where the timbre comes from
-    other clips, with ``"timbre": [{"audio": bytes, "weight": float}]``."""
+    other clips, with ``"timbre": [{"audio": bytes, "weight": float}]``. Or ``{"table": bytes,
+    "file": str}``: numbers that are a voice of one engine, and the name of their file."""
 
     def key(self, engine: str) -> str:
         """Content hash: the same key means the same compiled voice."""

@@ -10,6 +10,9 @@ from typing import Any
 from koe.wire import fields
 from koed.errors import EngineError, did_you_mean
 
+_HEAVIEST = 1e6
+"""Sum of the weights of a `Mix`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Number:
@@ -66,7 +69,37 @@ class Text:
         return f"text of at most {self.max_chars} characters"
 
 
-Schema = Mapping[str, Number | Choice | Text]
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """One of ``names``, or a map of several to their weights, which become shares of 1."""
+
+    default: Mapping[str, float]
+    names: tuple[str, ...] = field(repr=False)
+    """Not in the `fingerprint`: with one more the others are as they were."""
+    most: int = 8
+
+    def check(self, value: Any) -> dict[str, float]:
+        """Shares by name, in the order of the alphabet; raises `ValueError`."""
+        given = {value: 1.0} if isinstance(value, str) else value
+        if not isinstance(given, Mapping) or not 0 < len(given) <= self.most:
+            raise ValueError
+        weights = {name: fields.read(float, weight) for name, weight in given.items()}
+        total = sum(weights.values())
+        if not weights.keys() <= set(self.names) or not 0 < total <= _HEAVIEST:
+            raise ValueError
+        if not all(weight > 0 for weight in weights.values()):
+            raise ValueError
+        return {name: weights[name] / total for name in sorted(weights)}
+
+    def allowed(self, value: Any) -> str:
+        given = value if isinstance(value, Mapping) else [value]
+        wrong = [str(name) for name in given if name not in self.names]
+        meant = did_you_mean(wrong[0], self.names) if wrong else ""
+        many = f"a name, or a map of at most {self.most} names to weights above 0"
+        return many + (meant and f"; {meant}")
+
+
+Schema = Mapping[str, Number | Choice | Text | Mix]
 
 
 def fingerprint(schema: Schema, revision: int = 1) -> str:

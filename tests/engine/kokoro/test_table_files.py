@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from koed.engine.kokoro.table_files import MAX_FILE_BYTES, read_table, read_tables
+from koed.engine.base import ProfileSpec
+from koed.engine.kokoro.table_files import MAX_FILE_BYTES, read_table, read_tables, table_of
+from koed.engine.kokoro.tables import table
 from koed.errors import EngineError
 
 ROWS = np.random.default_rng(7).normal(0, 0.2, (510, 256)).astype(np.float32)
@@ -159,3 +161,17 @@ def test_a_file_that_would_run_something_runs_nothing() -> None:
     with pytest.raises(EngineError, match="nothing in it was run") as error:
         read_table(torch_zip(pickle.dumps(Program(), 2), b""), "af_me.pt")
     assert error.value.code == "checkpoint_unsafe"
+
+
+def test_a_profile_speaks_with_its_own_table_or_with_shipped_ones() -> None:
+    def of(**reference: Any) -> NDArray[np.float32]:
+        return table_of(ProfileSpec("me", "en", {}, reference), {"bf_emma": 1.0})
+
+    assert (of(table=npy(ROWS), file="me.npy") == ROWS).all()
+    assert (of() == table("bf_emma")).all()
+    with pytest.raises(EngineError, match=r"me\.npy is no voice") as error:
+        of(table=b"x", file="me.npy")
+    assert error.value.code == "bad_table"
+    with pytest.raises(EngineError, match="cannot imitate a recording") as error:
+        of(audio=b"RIFF", transcript="", lang="en")
+    assert error.value.code == "bad_reference"

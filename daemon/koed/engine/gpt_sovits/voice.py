@@ -81,6 +81,11 @@ def compile_voice(spec: ProfileSpec, settings: Mapping[str, Any], base: Base, na
     Raises `EngineError` ``reference_*`` that says what to do, or what a network raises.
     """
     reference = spec.reference
+    if reference.get("table"):
+        raise EngineError(
+            "bad_reference", "a table is a voice of the engine kokoro, not of gpt_sovits",
+            "write engine: kokoro, or reference: {audio: ..., transcript: ...}",
+        )  # fmt: skip
     if not reference.get("audio"):
         raise EngineError(
             "reference_missing",

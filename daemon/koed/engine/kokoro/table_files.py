@@ -13,8 +13,9 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
+from koed.engine.base import ProfileSpec
 from koed.engine.kokoro.symbols import MOST
-from koed.engine.kokoro.tables import STYLE, Table
+from koed.engine.kokoro.tables import STYLE, Table, blend
 from koed.engine.tensor_files import contents
 from koed.engine.tensor_files.contents import BYTES, Contents, Place
 from koed.engine.tensor_files.zip_records import Record, records
@@ -30,6 +31,21 @@ _RAW_BYTES = 4 * MOST * STYLE
 _NPY_BYTES = 8 * MOST * STYLE + 4096
 _NPY, _ZIP = b"\x93NUMPY", b"PK\3\4"
 _NUMBERS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
+
+
+def table_of(profile: ProfileSpec, shares: Mapping[str, float]) -> Table:
+    """The voice of a profile: its own table, or the blend of shipped ones by their ``shares``.
+
+    Raises EngineError ``bad_reference`` for a recording, and as `read_table`.
+    """
+    if "audio" in profile.reference:
+        raise EngineError(
+            "bad_reference", "kokoro cannot imitate a recording",
+            "leave reference out, or name a table: koed voices import; engine gpt_sovits imitates",
+        )  # fmt: skip
+    if "table" not in profile.reference:
+        return blend(shares)
+    return read_table(profile.reference["table"], str(profile.reference.get("file", "the table")))
 
 
 def read_table(data: bytes, filename: str) -> Table:
