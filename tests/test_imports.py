@@ -138,6 +138,9 @@ TABLE = {
     "koed.voices.packs": May(
         "koed.config koed.engine koed.errors koed.recordings koed.text koed.voices", "pypinyin"
     ),
+    "koed.voices.packs.tables": May(
+        "koed.config koed.engine koed.errors koed.text koed.voices", "numpy yaml"
+    ),
     "koed.phrases": May(
         "koe.protocol koed.config koed.engine.base koed.engine.jobs koed.errors koed.events"
         " koed.phrases koed.playback koed.service.files koed.text koed.voices",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from koed.cli import import_table
+from koed.cli.asking import agreed, say
 from koed.cli.show_voice import RATE_HZ, languages_of, needed
 from koed.errors import KoedError
 
@@ -28,10 +29,10 @@ def arguments(actions: Any) -> None:
     """Adds `import` to the actions of `koed voices`."""
     sub = actions.add_parser(
         "import",
-        help="make voices of a zip or folder of GPT-SoVITS",
+        help="make voices of a zip or folder of GPT-SoVITS, or of tables of kokoro",
         description="Looks through a zip, a folder (also a whole GPT-SoVITS) or some files, pairs"
         " the models, finds clips and what is said in them, shows what it would make of that, and"
-        " asks once.",
+        " asks once. A table of kokoro (.bin, .npy, .npz, .safetensors, .pt) becomes a voice, too.",
         epilog='example: koed voices import hana.zip --consent "Hana herself, by letter of 2 May"',
     )
     options(sub)
@@ -65,23 +66,25 @@ def is_pack(sources: Sequence[Path]) -> bool:
 
 def run(loaded: Config, args: argparse.Namespace) -> int:
     """PackPlan, show, ask, do; raises `KoedError`. 1 = something was not done."""
-    from koed.voices.packs import act, plan, shared
+    from koed.voices.packs import act, plan, shared, tables
     from koed.voices.packs.sources import opened
 
+    if held := tables.found(args.sources):
+        return import_table.run(loaded, args, held)
     target = _target(loaded, args)
     asked = plan.PackWish(args.name, args.only, args.clip, args.text, args.lang)
     with (
         act.staging(target.store) as staging,
-        opened(args.sources, staging, lambda text: _say(args, text)) as source,
+        opened(args.sources, staging, lambda text: say(args, text)) as source,
     ):
         planned = plan.make(source, asked)
         lacking = _lacking(target, planned)
         parts = shared.found(source, lacking)
         lacking = [kind for kind in lacking if kind not in parts]
         for line in _table(planned, target.terms, lacking, parts):
-            _say(args, line)
+            say(args, line)
         done = []
-        if _agreed(args, planned):
+        if agreed(args, len(planned.voices)):
             shared.link(target.store, parts)
             done = _do(args, source, planned, target)
     if args.json:
@@ -118,20 +121,6 @@ def _lacking(target: Target, planned: PackPlan) -> list[str]:
     return sorted(wanted - there)
 
 
-def _agreed(args: argparse.Namespace, planned: PackPlan) -> bool:
-    if args.yes:
-        return True
-    if args.json or not sys.stdin.isatty():
-        _say(args, "nothing was done: nobody was asked; add --yes to do it")
-        return False
-    count = len(planned.voices)
-    answer = input(f"Import {f'these {count} voices' if count > 1 else 'this voice'}? [y/N] ")
-    if answer.strip().lower() in ("y", "yes", "j", "ja"):
-        return True
-    _say(args, "nothing was done")
-    return False
-
-
 def _do(
     args: argparse.Namespace, source: PackSource, planned: PackPlan, target: Target
 ) -> list[Imported]:
@@ -144,11 +133,11 @@ def _do(
         except KoedError as error:
             if len(planned.voices) == 1:
                 raise
-            _say(args, f"{voice.name}: not imported: {error}")
+            say(args, f"{voice.name}: not imported: {error}")
             continue
         done.append(made)
         for line in _outcome(made):
-            _say(args, line)
+            say(args, line)
     return done
 
 
@@ -256,8 +245,3 @@ def _voice_as_json(voice: PlannedVoice, made: Imported | None) -> dict[str, Any]
         "enrolment": made.enrolment.as_json() if made and made.enrolment else None,
         "remark": made.remark if made else "",
     }
-
-
-def _say(args: argparse.Namespace, text: str) -> None:
-    """For people; with --json on standard error, so that standard output is one line."""
-    print(text, file=sys.stderr if args.json else sys.stdout, flush=True)

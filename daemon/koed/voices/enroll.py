@@ -134,13 +134,14 @@ def enroll(wish: Wish, folder: Path, cache: Path) -> Enrolment:
     recording = cut(whole, taken.start_s, taken.end_s)
     report = Enrolment(target, taken, whole.duration_s, taken.text, quality.examine(recording))
     report.remarks += quality.check_clip(recording) + _remarks(wish, taken)
-    with _staging(folder) as stage:
+    with staged_beside(folder) as stage:
         draft = stage / target.name
         reference.write(draft.with_suffix(".wav"), recording)
         styles = _styles(wish, stage, report)
         draft.write_text(_profile(wish, taken, styles), encoding="utf-8")
         _prepare(wish, draft, cache / "voices", report)
-        _publish(draft, target, [f"{wish.name}-{style}.wav" for style in styles], wish.force)
+        moods = [f"{wish.name}-{style}.wav" for style in styles]
+        publish(draft, target, [*moods, f"{wish.name}.wav"], wish.force)
     _show(whole, report)
     return report
 
@@ -231,7 +232,7 @@ def _profile(wish: Wish, taken: Take, styles: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
+def staged_beside(folder: Path) -> Iterator[Path]:
     """A hidden folder on the same disk: a running daemon must not see half a profile."""
     try:
         stage = Path(tempfile.mkdtemp(prefix=".enroll-", dir=folder))
@@ -271,9 +272,12 @@ def _check_transcript(wish: Wish, report: Enrolment) -> None:
         report.remarks.append(f"the transcript was not checked: {error}")
 
 
-def _publish(draft: Path, target: Path, clips: Sequence[str], force: bool) -> None:
-    """The sounds first: the profile names them."""
-    for name in (*clips, f"{target.stem}.wav", target.name):
+def publish(draft: Path, target: Path, files: Sequence[str], force: bool) -> None:
+    """A profile and the ``files`` beside it, which come first: the profile names them.
+
+    Raises `ConfigError` ``profile_exists``.
+    """
+    for name in (*files, target.name):
         source, path = draft.with_name(name), target.with_name(name)
         if force:
             os.replace(source, path)
