@@ -36,7 +36,14 @@ VOICES = [
         "tags": ["calm"],
         "styles": ["happy", "sad"],
     },
-    {"name": "rex", "engine": "tone", "lang": "en", "ready": False, "error": "no file"},
+    {
+        "name": "rex",
+        "engine": "tone",
+        "lang": "en",
+        "ready": False,
+        "error": "no file",
+        "rights": "by rex\x1b[2J, CC BY 3.0",
+    },
 ]
 
 

@@ -103,6 +103,17 @@ def _voices(result: Mapping[str, Any]) -> Iterable[str]:
         row += [entry.get(name) or "" for name in ("name", "lang", "engine")]
         rows.append([plain(cell) for cell in [*row, state, tags]])
     yield from _columns(rows) if rows else ["no voices"]
+    yield from _rights(result.get("voices") or ())
+
+
+def _rights(voices: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    """Whose voices they are and what allows their use: some licences want it to be named."""
+    of: dict[str, list[str]] = {}
+    for entry in voices:
+        if rights := plain(entry.get("rights") or ""):
+            of.setdefault(rights, []).append(plain(entry.get("name")))
+    for rights, names in of.items():
+        yield f"{', '.join(names)}: {rights}"
 
 
 def _phrases(result: Mapping[str, Any]) -> Iterable[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from koed.engine.gpt_sovits.checkpoints.checkpoint import ModelInfo
     from koed.engine.gpt_sovits.store.store import Model, Store
 
-NEURAL = "gpt_sovits"
+NEURAL, NATURAL = "gpt_sovits", "kokoro"
 RATE_HZ = 32_000
 """Of all models that koed speaks with."""
 
@@ -46,7 +46,8 @@ def overview(loaded: Config, args: argparse.Namespace) -> int:
     for name, profile in sorted(scan.voices.items()):
         row = _row(profile) | {"tags": list(profile.tags), "styles": sorted(profile.styles)}
         line = f"{name:12} {profile.engine:10} {profile.lang:4} {profile.description}"
-        print(json.dumps(row, ensure_ascii=False) if args.json else line)
+        rights = profile.rights and f"\n{'':12} {profile.rights}"
+        print(json.dumps(row, ensure_ascii=False) if args.json else line + rights)
     for name, error in scan.broken.items():
         row = {"name": name, "error": error.message}
         line = f"{name:12} BROKEN: {error.message}"
@@ -82,7 +83,8 @@ def describe(profile: Profile, store: Store) -> dict[str, Any]:
     row = _row(profile)
     if profile.engine != NEURAL or profile.remote is not None:
         lacks = [] if profile.rights else [_no_rights(profile)]
-        return {**row, "missing": lacks}
+        made_of = _shipped(profile) if profile.engine == NATURAL else {}
+        return {**row, **made_of, "missing": lacks}
     model, problem = _model(profile, store)
     card = model.card if model else {}
     reference = profile.reference
@@ -97,6 +99,24 @@ def describe(profile: Profile, store: Store) -> dict[str, Any]:
         "transcript": reference.transcript if reference else "",
     }
     return {**row, "missing": [*problem, *_missing(profile, model, store)]}
+
+
+def _shipped(profile: Profile) -> dict[str, Any]:
+    """Author, licence and grades of the shipped tables that a natural voice is made of."""
+    from koed.engine.kokoro.shipped import AUTHOR, DEFAULT, LICENCE, SHIPPED
+
+    if profile.reference is not None:
+        return {"table": profile.reference.table}
+    voice = profile.settings.get("voice", DEFAULT)
+    used = [
+        name for name in SHIPPED if name == voice or (isinstance(voice, dict) and name in voice)
+    ]
+    return {
+        "made_of": [f"{name} ({SHIPPED[name].lang}, grade {SHIPPED[name].grade})" for name in used],
+        "author": AUTHOR,
+        "licence": LICENCE,
+        "credits": [SHIPPED[name].credit for name in used if SHIPPED[name].credit],
+    }
 
 
 def _model(profile: Profile, store: Store) -> tuple[Model | None, list[tuple[str, str]]]:

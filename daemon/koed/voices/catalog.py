@@ -149,6 +149,7 @@ class VoiceBook:
             "tags": list(profile.tags) if profile else [],
             "styles": self.styles(name),
             "description": profile.description if profile else "",
+            "rights": profile.rights if profile else "",
             "fallback": profile.fallback if profile else None,
             "output": profile.output if profile else None,
             "error": str(entry.error) if entry.error else self._error_of_a_style(name),

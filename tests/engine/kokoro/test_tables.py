@@ -9,8 +9,9 @@ import pytest
 
 from koed.engine.kokoro import shipped
 from koed.engine.kokoro.shipped import SHIPPED
-from koed.engine.kokoro.tables import Table, blend, packed, table, unpacked
+from koed.engine.kokoro.tables import Table, blend, table, unpacked
 from koed.errors import EngineError
+from tools.pack_voices import packed
 
 
 def made(seed: int) -> Table:

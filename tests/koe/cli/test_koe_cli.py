@@ -53,7 +53,8 @@ def refuse(_: Any) -> dict[str, Any]:
          "mei (before: hana)"),
         (["voices"], protocol.Voices(),
          "*  hana  ja  embedded  ready            calm; styles: happy, sad\n"
-         "   rex   en  tone      broken: no file"),
+         "   rex   en  tone      broken: no file\n"
+         "rex: by rex\\x1b[2J, CC BY 3.0"),
         (["queue"], protocol.Queue(),
          "speaking  7  urgent  hana  now\n"
          "waiting   8  normal  rex   <bob> then \\x1b[2J"),

@@ -9,6 +9,8 @@ from typing import Literal
 
 AUTHOR, LICENCE = "hexgrad", "Apache-2.0"
 """Of all: https://huggingface.co/hexgrad/Kokoro-82M"""
+DEFAULT = "af_heart"
+"""Of a profile that names none."""
 
 
 @dataclass(frozen=True, slots=True)

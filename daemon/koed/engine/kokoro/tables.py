@@ -39,16 +39,9 @@ def _shipped(name: str) -> Table:
     return unpacked(path.read_bytes())
 
 
-def packed(rows: Table) -> bytes:
-    """``rows`` in half precision, for `unpacked`. They change slowly from one to the next, so that
-    the steps of the bit patterns along each column compress to a ninth."""
-    columns = np.ascontiguousarray(rows.T, dtype="<f2").view("<u2")
-    steps = np.diff(columns, axis=1, prepend=np.uint16(0))
-    return lzma.compress(steps.astype("<u2").tobytes(), preset=9 | lzma.PRESET_EXTREME)
-
-
 def unpacked(data: bytes) -> Table:
-    """The inverse, read-only."""
+    """A shipped file, read-only: the bit patterns of half precision, as steps along each column,
+    since rows change slowly. ``tools/pack_voices.py`` makes them."""
     steps = np.frombuffer(lzma.decompress(data), "<u2").reshape(STYLE, MOST)
     columns = np.cumsum(steps, axis=1, dtype="<u2").view("<f2")
     rows = np.ascontiguousarray(columns.T, dtype=np.float32)
