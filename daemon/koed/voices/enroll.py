@@ -116,7 +116,7 @@ def enroll(wish: Wish, folder: Path, cache: Path) -> Enrolment:
     check_name(target)
     wish = dataclasses.replace(wish, lang=_language(wish.lang, wish.text))
     if not wish.force:
-        _refuse_existing(target)
+        refuse_existing(target, target.with_suffix(".wav"))
     if not wish.text.strip():
         raise ConfigError("no_transcript", "--text is empty", "write what is said in the clip")
     whole = reference.read(wish.audio, LONGEST_S)
@@ -176,8 +176,9 @@ def _language(given: str, text: str) -> str:
     return languages.named(code) or given
 
 
-def _refuse_existing(target: Path) -> None:
-    for path in (target, target.with_suffix(".wav")):
+def refuse_existing(*paths: Path) -> None:
+    """Raises `ConfigError` ``profile_exists``."""
+    for path in paths:
         if path.exists():
             raise _exists(path)
 

@@ -94,6 +94,9 @@ def test_a_voice_is_not_replaced_unless_it_is_said(
     assert "is there already" in capsys.readouterr().err
     kept = tmp_path / "profiles" / "mine.npy"
     assert (read_table(kept.read_bytes(), "") == ROWS).all()
+    kept.unlink()
+    assert imported(config, *again) == 1
+    assert not kept.exists()
     assert imported(config, *again, "--force") == 0
     assert (read_table(kept.read_bytes(), "") == -ROWS).all()
 
@@ -109,7 +112,7 @@ def test_a_shipped_voice_is_known_again_with_its_licence(tmp_path: Path) -> None
 
 def test_other_weights_are_left_to_other_engines(tmp_path: Path) -> None:
     for name in ("voice.pth", "voice.safetensors", "readme.txt", "pack.zip"):
-        (tmp_path / name).write_bytes(b"something else")
+        (tmp_path / name).write_bytes(bytes(3 << 20))
         assert tables.found([tmp_path / name]) == {}
     assert tables.found([tmp_path]) == {}
     with (tmp_path / "huge.pth").open("wb") as file:
@@ -137,6 +140,9 @@ def test_a_bad_table_and_a_voice_that_is_there_twice_are_refused(
     (tmp_path / "a.bin").write_bytes(b"x" * 100)
     assert imported(config, tmp_path / "a.bin", "--yes") == 1
     assert "a.bin is no voice of this model" in capsys.readouterr().err
+    (tmp_path / "a.pt").write_bytes(b"x" * 100)
+    with pytest.raises(KoedError, match="no weight file"):
+        tables.found([tmp_path / "a.pt"])
     np.save(tmp_path / "a.npy", ROWS)
     np.savez(tmp_path / "a.npz", ROWS)
     with pytest.raises(KoedError, match="in two of these files"):

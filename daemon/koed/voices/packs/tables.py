@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from koed.config.profile import check_name
 from koed.engine.kokoro.shipped import SHIPPED
 from koed.engine.kokoro.table_files import MAX_FILE_BYTES, read_tables
 from koed.engine.kokoro.tables import Table, table
-from koed.errors import ConfigError, EngineError, did_you_mean
+from koed.errors import EngineError, did_you_mean
 from koed.text import language
 from koed.voices import enroll
 from koed.voices.packs import names
@@ -25,6 +25,8 @@ ENGINE = "kokoro"
 ALWAYS = (".bin", ".npy", ".npz")
 """Files that can be nothing else that koed imports."""
 MAYBE = (".safetensors", ".pt", ".pth")
+SMALL_BYTES = 2 << 20
+"""A single file of these that is smaller is no model of anything: it is told why it is no table."""
 _LANGUAGES = {
     "a": "en",
     "b": "en-gb",
@@ -75,7 +77,8 @@ def found(paths: Sequence[Path]) -> dict[str, Table]:
         try:
             read = read_tables(data, names.shown(path.name))
         except EngineError as error:
-            if error.code == "bad_table" and ending in MAYBE:
+            alone = len(paths) == 1 and len(data) < SMALL_BYTES
+            if error.code == "bad_table" and ending in MAYBE and not alone:
                 return {}
             raise
         if twice := held.keys() & read.keys():
@@ -132,20 +135,13 @@ def carry_out(voice: PlannedTable, folder: Path, rights: str, force: bool) -> Pa
     target = folder / f"{voice.name}.yaml"
     check_name(target)
     if not force:
-        _refuse((target, target.with_suffix(".npy")))
+        enroll.refuse_existing(target, target.with_suffix(".npy"))
     with enroll.staged_beside(folder) as stage:
         draft = stage / target.name
         draft.with_suffix(".npy").write_bytes(_npy(voice.rows))
         draft.write_text(_profile(voice, rights), encoding="utf-8")
         enroll.publish(draft, target, [f"{voice.name}.npy"], force)
     return target
-
-
-def _refuse(paths: Iterable[Path]) -> None:
-    for path in paths:
-        if path.exists():
-            what = f"{path} is there already"
-            raise ConfigError("profile_exists", what, "another --name, or --force")
 
 
 def _npy(rows: Table) -> bytes:
