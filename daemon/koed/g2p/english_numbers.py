@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 
 from koed.g2p.tables import words
+from koed.g2p.traced import Traced
 
 _UNITS = words(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
@@ -59,10 +60,8 @@ _FRACTION = re.compile(r"(?<![\d/])(\d{1,3})/(\d{1,3})(?![\d/])")
 _PERCENT = re.compile(rf"({_NUMBER})\s*%")
 _DECIMAL = re.compile(r"(\d+)\.(\d+)")
 _INTEGER = re.compile(r"\d+")
-_SHORT_FORMS = (
-    (re.compile(r"\be\.g\.", re.IGNORECASE), "for example"),
-    (re.compile(r"\bi\.e\.", re.IGNORECASE), "that is"),
-)
+_FOR_EXAMPLE = re.compile(r"\be\.g\.", re.IGNORECASE)
+_THAT_IS = re.compile(r"\bi\.e\.", re.IGNORECASE)
 
 
 def spoken(text: str, *, always_day_half: bool = False) -> str:
@@ -70,9 +69,14 @@ def spoken(text: str, *, always_day_half: bool = False) -> str:
 
     ``always_day_half`` adds "a.m." or "p.m." to each time, also where the text itself says it.
     """
-    for pattern, long_form in _SHORT_FORMS:
-        text = pattern.sub(long_form, text)
+    return traced(Traced.of(text), always_day_half=always_day_half).text
+
+
+def traced(text: Traced, *, always_day_half: bool = False) -> Traced:
+    """`spoken`, with the characters that each number was written with."""
     steps: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+        (_FOR_EXAMPLE, lambda m: "for example"),
+        (_THAT_IS, lambda m: "that is"),
         (_COMMA, lambda m: ""),
         (_TIME, lambda m: _time(m, always_day_half)),
         (_MEASURE, _measure),
@@ -84,7 +88,7 @@ def spoken(text: str, *, always_day_half: bool = False) -> str:
         (_INTEGER, lambda m: year_or_cardinal(m[0])),
     )
     for pattern, words_of in steps:
-        text = pattern.sub(words_of, text)
+        text = text.replace(pattern, words_of)
     return text
 
 

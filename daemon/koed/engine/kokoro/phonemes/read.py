@@ -1,0 +1,107 @@
+"""Text in any language of the model: its parts by script, and each part by its own reader."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+from koed.engine.kokoro.phonemes.values import Phonemes
+from koed.errors import EngineError
+from koed.g2p.split import split
+from koed.g2p.traced import Traced
+
+LANGUAGES = ("en", "ja", "zh", "es", "fr", "it", "pt", "hi")
+BRITISH = frozenset({"gb", "uk", "au", "nz", "ie", "in", "za"})
+"""Regions whose English is nearer to the British dictionary than to the American."""
+
+_CLUSTER = re.compile(r"[^\W\d_ -~][\u0300-\u036f\u3099\u309aﾞﾟ]*|[a-zA-Z][\u0300-\u036f]+|[^ -~]")
+_BLANK = re.compile(r"\s+")
+_DEVANAGARI = re.compile(r"[\u0900-\u097f]")
+_HAN_OR_KANA = re.compile(
+    r"[\u3041-\u30ff\uff66-\uff9f々〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_LETTER = re.compile(r"[^\W\d_]")
+
+
+def read(text: str, lang: str) -> Phonemes:
+    """``lang`` is a tag: ``en-gb``, ``pt``; words of another script are read in their own language.
+
+    Spans are those of ``text``. Raises `EngineError`: ``unknown_language``, ``library_missing``.
+    """
+    clean = Traced.of(text).replace(_CLUSTER, _plain).replace(_BLANK, lambda m: " ")
+    readings: list[tuple[Phonemes, Traced]] = []
+    at = 0
+    for tag, part in _parts(clean.text, tag_of(lang)):
+        where = clean.part(at, at + len(part))
+        readings.append((_read(part, tag), where))
+        at += len(part)
+    return _joined(readings)
+
+
+def tag_of(lang: str) -> str:
+    """``en-us``, ``en-gb`` or one of `LANGUAGES`; raises `EngineError` ``unknown_language``."""
+    primary, _, region = lang.lower().replace("_", "-").partition("-")
+    if primary not in LANGUAGES:
+        raise EngineError(
+            "unknown_language",
+            f"the natural voice does not speak {lang[:20]!r}",
+            f"give one of {', '.join(LANGUAGES)}, or a voice of another engine",
+        )
+    if primary != "en":
+        return primary
+    return "en-gb" if region in BRITISH else "en-us"
+
+
+def _plain(match: re.Match[str]) -> str:
+    """Letters, digits and marks of full width and their like as they are usually written."""
+    cluster = match[0]
+    if cluster == "…":
+        return cluster
+    category = unicodedata.category(cluster[0])
+    return "" if category in ("Cf", "Cs", "Co", "Cn") else unicodedata.normalize("NFKC", cluster)
+
+
+def _parts(text: str, tag: str) -> Iterator[tuple[str, str]]:
+    """``(tag, text)``, whole and in order; no tag for a script that the model cannot say."""
+    latin = tag if tag not in ("ja", "zh", "hi") else "en-us"
+    for lang, part in split(text, "ja" if tag == "ja" else "auto"):
+        if lang == "en" or not _LETTER.search(part):
+            yield latin if lang == "en" else tag, part
+        elif _HAN_OR_KANA.search(part):
+            yield lang, part
+        else:
+            yield "hi" if _DEVANAGARI.search(part) else "", part
+
+
+def _read(text: str, tag: str) -> Phonemes:
+    if tag in ("ja", "zh"):
+        module = importlib.import_module(
+            f"{__package__}.{'japanese' if tag == 'ja' else 'chinese'}"
+        )
+        phonemes: Phonemes = module.read(text)
+        return phonemes
+    if tag in ("en-us", "en-gb"):
+        english = importlib.import_module(f"{__package__}.english")
+        phonemes = english.read(text, british=tag == "en-gb")
+        return phonemes
+    if tag:
+        espeak = importlib.import_module(f"{__package__}.espeak")
+        phonemes = espeak.read(text, tag)
+        return phonemes
+    return Phonemes("", (), tuple(c for c in text if c.isalnum()))
+
+
+def _joined(readings: Iterable[tuple[Phonemes, Traced]]) -> Phonemes:
+    symbols = ""
+    words: list[tuple[int, int, int]] = []
+    unsaid: list[str] = []
+    for phonemes, where in readings:
+        if phonemes.symbols and symbols and symbols[-1] != " ":
+            symbols += " " if phonemes.symbols[0] not in " ;:,.!?…”)" else ""
+        for start, end, at in phonemes.words:
+            words.append((*where.span(start, end), len(symbols) + at))
+        symbols += phonemes.symbols
+        unsaid += phonemes.unsaid
+    return Phonemes(symbols, tuple(words), tuple(unsaid))
