@@ -6,6 +6,7 @@ import importlib
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from koed.engine.kokoro.phonemes.values import Phonemes
 from koed.errors import EngineError
@@ -16,6 +17,14 @@ LANGUAGES = ("en", "ja", "zh", "es", "fr", "it", "pt", "hi")
 BRITISH = frozenset({"gb", "uk", "au", "nz", "ie", "in", "za"})
 """Regions whose English is nearer to the British dictionary than to the American."""
 
+_READERS: dict[str, tuple[Any, ...]] = {
+    "en-us": ("english", False),
+    "en-gb": ("english", True),
+    "ja": ("japanese",),
+    "zh": ("chinese",),
+    **{tag: ("espeak", tag) for tag in ("es", "fr", "it", "pt", "hi")},
+}
+"""Module, and what its ``read`` takes after the text. A module is imported when it is needed."""
 _CLUSTER = re.compile(r"[^\W\d_ -~][\u0300-\u036f\u3099\u309aﾞﾟ]*|[a-zA-Z][\u0300-\u036f]+|[^ -~]")
 _BLANK = re.compile(r"\s+")
 _DEVANAGARI = re.compile(r"[\u0900-\u097f]")
@@ -33,9 +42,10 @@ def read(text: str, lang: str) -> Phonemes:
     clean = Traced.of(text).replace(_CLUSTER, _plain).replace(_BLANK, lambda m: " ")
     readings: list[tuple[Phonemes, Traced]] = []
     at = 0
-    for tag, part in _parts(clean.text, tag_of(lang)):
+    main = tag_of(lang)
+    for tag, part in _parts(clean.text, main):
         where = clean.part(at, at + len(part))
-        readings.append((_read(part, tag), where))
+        readings.append((_read(part, tag, main), where))
         at += len(part)
     return _joined(readings)
 
@@ -75,22 +85,23 @@ def _parts(text: str, tag: str) -> Iterator[tuple[str, str]]:
             yield "hi" if _DEVANAGARI.search(part) else "", part
 
 
-def _read(text: str, tag: str) -> Phonemes:
-    if tag in ("ja", "zh"):
-        module = importlib.import_module(
-            f"{__package__}.{'japanese' if tag == 'ja' else 'chinese'}"
-        )
-        phonemes: Phonemes = module.read(text)
-        return phonemes
-    if tag in ("en-us", "en-gb"):
-        english = importlib.import_module(f"{__package__}.english")
-        phonemes = english.read(text, british=tag == "en-gb")
-        return phonemes
-    if tag:
-        espeak = importlib.import_module(f"{__package__}.espeak")
-        phonemes = espeak.read(text, tag)
-        return phonemes
-    return Phonemes("", (), tuple(c for c in text if c.isalnum()))
+def _read(text: str, tag: str, main: str) -> Phonemes:
+    """A part in another language than the ``main`` one is left out where that needs a library."""
+    if not tag:
+        return _unsaid(text)
+    module, *setting = _READERS[tag]
+    try:
+        reader = importlib.import_module(f"{__package__}.{module}")
+        phonemes: Phonemes = reader.read(text, *setting)
+    except EngineError as error:
+        if error.code != "library_missing" or tag == main:
+            raise
+        return _unsaid(text)
+    return phonemes
+
+
+def _unsaid(text: str) -> Phonemes:
+    return Phonemes("", (), tuple(c for c in text if not c.isspace()))
 
 
 def _joined(readings: Iterable[tuple[Phonemes, Traced]]) -> Phonemes:
