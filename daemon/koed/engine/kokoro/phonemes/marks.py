@@ -19,7 +19,7 @@ _DASH = re.compile(r"(?<=\s)-+(?=\s)|--+")
 _OPENING = re.compile(r'(?:^|(?<=[\s(—]))"(?=\S|$)')
 _RUN = re.compile(r"([;:,!?—…])\1+")
 _GAP = re.compile(r"\s+")
-_GAP_BEFORE_MARK = re.compile(r" +(?=[;:,.!?…”)])")
+_NO_GAP = re.compile(r" +(?=[;:,.!?…”)])|(?<=[“(]) +")
 _KNOWN = frozenset(';:,.!?—…"()“” ')
 
 
@@ -32,5 +32,5 @@ def mapped(marks: str, first: bool = False) -> str:
     marks = _OPENING.sub("“", marks) if first or marks[:1] != '"' else marks
     marks = _RUN.sub(r"\1", marks.replace('"', "”"))
     kept = "".join(c for c in marks if c in _KNOWN or unicodedata.category(c)[0] in "LNS")
-    kept = _GAP_BEFORE_MARK.sub("", _GAP.sub(" ", kept))
+    kept = _NO_GAP.sub("", _GAP.sub(" ", kept))
     return kept.lstrip() if first else kept
