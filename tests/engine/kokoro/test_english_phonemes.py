@@ -31,10 +31,14 @@ from koed.g2p.english_words import lexicon
         ("WHY IS THIS SO GOOD, CHAT?", "wˌI ɪz ðɪs sˌO ɡˈʊd, ʧˈæt?"),
         ("GPT-4 3D 60fps", "ʤˌipˌitˈi fˈɔɹ θɹˈi dˈi sˈɪksti ˌɛfpˌiˈɛs"),
         # compounds, endings, words that no dictionary has
-        ("well-known T-shirt YouTube", "wˌɛlnˈOn tˌiʃˈɜɹt jˈutˌub"),
+        ("well-known T-shirt YouTube", "wˌɛlnˈOn tˈiʃˌɜɹt jˈutˌub"),
         ("a speedrunner's sooooo streaming", "ɐ spˈidɹˌʌnəɹz sˌO stɹˈimɪŋ"),
         # numbers and signs
         ("$5 million, 1980s & -5°", "fˈIv mˈɪljᵊn dˈɑləɹz, nˌIntˈin ˈATiz ænd mˈInəs fˈIv dəɡɹˈiz"),
+        ("1.2.3, 9/10, 24/7, ½, 3GHz, C#", "wˈʌn pˈYnt tˈu pˈYnt θɹˈi, nˈIn ˈWt ʌv tˈɛn, "
+         "twˈɛnti fˈɔɹ sˈɛvən, wˈʌn hˈæf, θɹˈi ɡˈɪɡəhəɹts, sˈi ʃˈɑɹp"),
+        # not the pronouns; an order is no noun
+        ("US and IT. Use it!", "jˌuˈɛs ænd ˌItˈi. jˈuz ɪt!"),
         # marks
         ('"Oh" (yes) - no... no!!!', "“ˈO” (jˈɛs) — nˈO… nˈO!"),
         ("café naïve", "kæfˈA nɑˈiv"),
@@ -61,6 +65,7 @@ def test_a_word_spans_the_characters_that_it_was_written_with() -> None:
 
 
 def test_what_has_no_sound_is_told() -> None:
+    assert read("hi 😀 you 😀", "en").symbols == "hˈI ju"
     said = read("hi 😀 " + "q" + "wertyuiopa" * 10, "en")
     assert said.unsaid[0] == "😀"
     assert len(said.unsaid) == 1 + 101 - LONGEST

@@ -3,8 +3,10 @@
 ====================  ===============================================================
 ``values.py``        what comes out, for every language
 ``read.py``          parts of a text by script, each to its reader
-``english.py``       English words in their sentence; ``lexicon.py`` how one is said
-``arpabet.py``       the phones of our own dictionary in the model's symbols
+``english.py``       English words in their sentence
+``pronunciation.py`` how one of them is said: ``dictionary.py``, then our own phones
+                     (``arpabet.py``); ``stress.py`` within a word
+``marks.py``         marks of any print in those that the model knows
 ``espeak.py``        Spanish, French, Italian, Portuguese, Hindi from a program's IPA
 ``japanese.py``      OpenJTalk's phones
 ``chinese.py``       pinyin

@@ -9,11 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from koed.engine.kokoro.phonemes.marks import PAUSES, mapped
-from koed.engine.kokoro.phonemes.pronunciation import LONGEST, Setting, held, pronunciation
+from koed.engine.kokoro.phonemes.pronunciation import (
+    LONGEST,
+    Pronunciation,
+    Setting,
+    held,
+    pronunciation,
+)
 from koed.engine.kokoro.phonemes.stress import VOWELS, compound
 from koed.engine.kokoro.phonemes.values import Phonemes, SpokenWord
 from koed.g2p.english_numbers import traced
 from koed.g2p.english_tags import tags
+from koed.g2p.tables import words
 from koed.g2p.traced import Traced
 
 _APOSTROPHE = re.compile("[’‘ʼ`´]")
@@ -34,14 +41,19 @@ _ABBREVIATIONS = {
     "mr.": "mister", "mrs.": "missus", "ms.": "miz", "dr.": "doctor", "prof.": "professor",
     "st.": "saint", "jr.": "junior", "sr.": "senior", "vs.": "versus", "etc.": "et cetera",
     "approx.": "approximately", "ft.": "feet", "feat.": "featuring", "w/o": "without",
-    "w/": "with", "b/c": "because",
+    "w/": "with", "b/c": "because", "vol.": "volume", "ph.d.": "P H D", "ghz": "gigahertz",
+    "mhz": "megahertz", "khz": "kilohertz", "24/7": "twenty four seven", "50/50": "fifty fifty",
+    "<3": "heart",
 }  # fmt: skip
 _ABBREVIATION = re.compile(
-    "(?<![A-Za-z'])(?:"
+    r"(?<![A-Za-z'])(?<!\d(?=\d|<))(?:"
     + "|".join(re.escape(form) for form in sorted(_ABBREVIATIONS, key=len, reverse=True))
-    + ")",
+    + r")(?<![^./](?=\w))",
     re.IGNORECASE,
 )
+_OUT_OF = re.compile(r"(?<![\d/])(\d{1,3})/(10|5)(?![\d/])")
+_VERSION = re.compile(r"\d+(?:\.\d+){2,}")
+_SHARP = re.compile(r"(?<=[A-Za-z])#")
 _NUMBER_OF = re.compile(r"\bNo\. ?(?=\d)|#(?=\d)")
 _SAID_MARKS = {
     "&": "and", "+": "plus", "@": "at", "%": "percent", "=": "equals", "°": "degrees",
@@ -54,11 +66,13 @@ _SAID_MARK = re.compile(f"[{re.escape(''.join(_SAID_MARKS))}]")
 _DOT = re.compile(r"(?<=[A-Za-z0-9])\.(?=[A-Za-z]{2})")
 _SLASH = re.compile(r"(?<=[A-Za-z])/(?=[A-Za-z])")
 _WORD = re.compile(
-    r"(?P<initials>[A-Za-z](?:\.[A-Za-z])+\b\.?)|(?P<word>'?[A-Za-z]+(?:'[A-Za-z]+)*'?)"
+    r"(?P<initials>[A-Za-z](?:\.[A-Za-z])+\b\.?)|(?P<word>'?[A-Za-z]+(?:'[A-Za-z]+)*(?P<hyphens>(?:-[A-Za-z]+(?:'[A-Za-z]+)*){0,6})'?)"
 )
+_NO_HYPHEN = re.compile("[^-]+")
 _PIECE = re.compile(
     r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+(?:'[a-z]+)*|[A-Z]+(?:'[A-Za-z]+)*s?(?![a-z])"
 )
+_OBJECTS = frozenset(words("a an the this that these those it me us him them my your our"))
 _CAPITAL_WITHIN = re.compile("[a-z][A-Z]|[A-Z]{2}[a-z]{2}")
 
 
@@ -79,11 +93,10 @@ class _Token:
 def read(text: str, british: bool = False) -> Phonemes:
     """Any ``text``; what has no sound in English is told as unsaid."""
     whole = _spelled_out(Traced.of(text))
-    tokens = list(_tokens(whole))
+    tokens = list(_tokens(whole, text, pronunciation(british)))
     _calm(tokens, british)
     _pronounce(whole.text, tokens, british)
-    words, before = _with_marks(whole, [token for token in tokens if token.symbols])
-    phonemes = Phonemes.of(words, before)
+    phonemes = Phonemes.of(*_with_marks(whole, [token for token in tokens if token.symbols]))
     lost = [c for token in tokens for c in token.text[LONGEST:]]
     return dataclasses.replace(phonemes, unsaid=(*phonemes.unsaid, *lost)) if lost else phonemes
 
@@ -92,6 +105,8 @@ def _spelled_out(text: Traced) -> Traced:
     """Letters without accents; abbreviations, signs and numbers in words."""
     text = text.replace(_APOSTROPHE, lambda m: "'")
     text = text.replace(_ACCENTED, lambda m: _unaccented(m[0]))
+    text = text.replace(_VERSION, lambda m: m[0].replace(".", " point "))
+    text = text.replace(_OUT_OF, _out_of).replace(_SHARP, lambda m: " sharp ")
     text = text.replace(_LONG_NUMBER, lambda m: " ".join(m[0]))
     text = text.replace(_DECADE, lambda m: f" {_plural(m[1])} ")
     text = text.replace(_SCALED_MONEY, _scaled_money)
@@ -114,17 +129,22 @@ def _plural(digits: str) -> str:
     return words[:-1] + "ies" if words.endswith("y") else words + "s"
 
 
+def _out_of(match: re.Match[str]) -> str:
+    """ "9/10" as a mark; "1/10" is a fraction."""
+    return f"{match[1]} out of {match[2]}" if int(match[1]) > 1 else match[0]
+
+
 def _scaled_money(match: re.Match[str]) -> str:
     scale = _SCALES.get(match[3].lower(), match[3])
     return f"{match[2]} {scale} {_MONEY[match[1]]}"
 
 
-def _tokens(whole: Traced) -> Iterator[_Token]:
+def _tokens(whole: Traced, source: str, voice: Pronunciation) -> Iterator[_Token]:
     """Words, and what is left of them where a number that was written out begins or ends."""
     group, last_end, joins = 0, -1, False
     for match in _WORD.finditer(whole.text):
-        for start, end in _same_source(whole, match.start(), match.end()):
-            written_out = _is_written_out(whole, start)
+        for start, end in _parts(whole, source, match, voice):
+            written_out = _is_written_out(whole, source, start)
             if not joins or written_out or whole.text[last_end:start] != "-":
                 group += 1
             initials = match["initials"] is not None
@@ -132,19 +152,28 @@ def _tokens(whole: Traced) -> Iterator[_Token]:
             last_end, joins = end, not written_out
 
 
-def _same_source(whole: Traced, start: int, end: int) -> Iterator[tuple[int, int]]:
-    at = start
-    for here in range(start + 1, end):
-        seam = whole.spans[here - 1] != whole.spans[here]
-        if seam and (_is_written_out(whole, here) or _is_written_out(whole, here - 1)):
-            yield at, here
-            at = here
-    yield at, end
+def _parts(
+    whole: Traced, source: str, match: re.Match[str], voice: Pronunciation
+) -> Iterator[tuple[int, int]]:
+    if match["hyphens"] and voice.held(match[0]):
+        yield match.span()
+        return
+    for run in _NO_HYPHEN.finditer(whole.text, *match.span()):
+        at = run.start()
+        for here in range(run.start() + 1, run.end()):
+            seam = whole.spans[here - 1] != whole.spans[here]
+            beside = (here - 1, here)
+            if seam and any(_is_written_out(whole, source, place) for place in beside):
+                yield at, here
+                at = here
+        yield at, run.end()
 
 
-def _is_written_out(whole: Traced, at: int) -> bool:
-    """Whether one character of the text became several."""
-    return whole.spans[at] in (*whole.spans[max(at - 1, 0) : at], *whole.spans[at + 1 : at + 2])
+def _is_written_out(whole: Traced, source: str, at: int) -> bool:
+    """Whether one character of the text that is no letter became several."""
+    span = whole.spans[at]
+    several = span in (*whole.spans[max(at - 1, 0) : at], *whole.spans[at + 1 : at + 2])
+    return several and not source[span[0]].isalpha()
 
 
 def _calm(tokens: list[_Token], british: bool) -> None:
@@ -170,7 +199,8 @@ def _pronounce(text: str, tokens: list[_Token], british: bool) -> None:
         token = tokens[at]
         if any(mark in PAUSES for mark in text[token.end : following]):
             vowel_next = None
-        setting = Setting(classes[at], vowel_next, to_next)
+        adjacent = following == token.end and len(token.text) == 1
+        setting = Setting("" if adjacent else classes[at], vowel_next, to_next)
         word = token.text[:LONGEST]
         token.symbols = voice.letters(word) if token.initials else _said(word, setting, british)
         first = next((symbol for symbol in token.symbols if symbol not in "ˈˌ"), "")
@@ -192,6 +222,11 @@ def _tags(text: str, tokens: list[_Token]) -> list[str]:
         last = token.end
     items += text[last:].split()
     found = tags(items)
+    for place in places:
+        # The tagger takes an order for a noun: "Use it", "Record this".
+        begins = place == 0 or items[place - 1][-1] in PAUSES
+        if begins and items[place + 1 : place + 2] and items[place + 1].lower() in _OBJECTS:
+            found[place] = "VB" if found[place].startswith("NN") else found[place]
     return [found[place] for place in places]
 
 
@@ -221,7 +256,7 @@ def _lighten(tokens: list[_Token]) -> None:
 
 
 def _with_marks(whole: Traced, tokens: list[_Token]) -> tuple[list[SpokenWord], str]:
-    words: list[SpokenWord] = []
+    spoken: list[SpokenWord] = []
     before = mapped(whole.text[: tokens[0].start if tokens else len(whole.text)], first=True)
     before = before if tokens else before.rstrip()
     for at, token in enumerate(tokens):
@@ -231,5 +266,5 @@ def _with_marks(whole: Traced, tokens: list[_Token]) -> tuple[list[SpokenWord], 
             after = mapped(between).rstrip()
         else:
             after = "" if following.group == token.group else mapped(between) or " "
-        words.append(SpokenWord(*whole.span(token.start, token.end), token.symbols, after))
-    return words, before
+        spoken.append(SpokenWord(*whole.span(token.start, token.end), token.symbols, after))
+    return spoken, before

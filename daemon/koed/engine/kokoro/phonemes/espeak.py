@@ -27,7 +27,7 @@ _JOIN = re.compile("|".join(map(re.escape, _JOINED)))
 _LANGUAGE_FLAG = re.compile(r"\([a-z-]+\)")
 _UNHEARD = str.maketrans("", "", TIE + "-_\u0329\u032f\u0361\u200d")
 _MARKS = re.compile(
-    r"[;!?…\"()“”«»„‹›\[\]{}¿¡—–―।॥|~*_<>`\\]|[.,:](?!\d)|(?<!\d)[.,:]|(?<!\S)-+(?!\S)"
+    r"[;!?…\"()“”«»„‹›\[\]{}¿¡—–―।॥|~*_`\\]|[.,:](?!\d)|(?<!\d)[.,:]|(?<!\S)-+(?!\S)"
 )
 _BETWEEN = re.compile(rf"(?:\s|{_MARKS.pattern})*(?:{_MARKS.pattern})(?:\s|{_MARKS.pattern})*")
 _WORD = re.compile(r"\S+")

@@ -29,6 +29,9 @@ _CLITICS = {"'s": "s", "'d": "d", "'ll": "əl", "'ve": "əv", "'re": "əɹ"}
 _TAP_AFTER = frozenset("AIOWYiuæɑəɛɪɹʊʌ")
 _BY_TAG = frozenset({"a", "i", "by", "in"})
 _UNTAGGED = {"DEFAULT", "None"}
+_NAMES = frozenset({"US", "IT"})
+"""Not the pronouns, where the words around them are not in capitals."""
+_SOUNDS = {"shh": "ʃʃ", "sh": "ʃ", "pff": "pf", "brr": "bɹˈɜɹ", "grr": "ɡɹˈɜɹ", "zzz": "zz"}
 _SPELLED = frozenset({"lmao", "lmfao", "imho", "iirc", "asmr"})
 _CLASSES = {"VB": "VERB", "NN": "NOUN", "RB": "ADV", "JJ": "ADJ"}
 
@@ -110,6 +113,8 @@ class Pronunciation:
 
     def _capitals(self, word: str, setting: Setting) -> str:
         """A name of letters, or a word that is shouted."""
+        if word in _NAMES:
+            return self.letters(word)
         for spelling in (word, word.lower()):
             entry = self._checked.find(spelling)
             if entry is not None:
@@ -225,6 +230,8 @@ def pronunciation(british: bool) -> Pronunciation:
 def _guess(word: str, british: bool) -> str:
     """A word that the model's dictionaries lack."""
     voice = pronunciation(british)
+    if word in _SOUNDS:
+        return _SOUNDS[word]
     if _LONG_RUN.search(word):
         for shorter in voice.squeezed(word):
             if said := voice._known(shorter, Setting("NN", False)):

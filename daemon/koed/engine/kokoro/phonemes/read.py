@@ -70,7 +70,9 @@ def _plain(match: re.Match[str]) -> str:
     if cluster == "…":
         return cluster
     category = unicodedata.category(cluster[0])
-    return "" if category in ("Cf", "Cs", "Co", "Cn") else unicodedata.normalize("NFKC", cluster)
+    if category in ("Cf", "Cs", "Co", "Cn"):
+        return ""
+    return unicodedata.normalize("NFKC", cluster).replace("\u2044", "/")  # of fractions
 
 
 def _parts(text: str, tag: str) -> Iterator[tuple[str, str]]:
@@ -115,4 +117,4 @@ def _joined(readings: Iterable[tuple[Phonemes, Traced]]) -> Phonemes:
             words.append((*where.span(start, end), len(symbols) + at))
         symbols += phonemes.symbols
         unsaid += phonemes.unsaid
-    return Phonemes(symbols, tuple(words), tuple(unsaid))
+    return Phonemes(symbols.rstrip(), tuple(words), tuple(unsaid))
