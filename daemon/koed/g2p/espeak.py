@@ -29,10 +29,13 @@ def ipa(clauses: Sequence[str], voice: str) -> list[str]:
         return []
     # An empty line ends a clause.
     found = _run("\n\n".join(clauses), voice)
-    if len(found) != len(clauses):
-        # Some clause was too long for the program, or silent to it.
-        found = [" ".join(_run(clause, voice)) for clause in clauses]
-    return found
+    if len(found) == len(clauses):
+        return found
+    # Some clause was too long for the program, or silent to it: find it by halving.
+    if len(clauses) == 1:
+        return [" ".join(found)]
+    middle = len(clauses) // 2
+    return [*ipa(clauses[:middle], voice), *ipa(clauses[middle:], voice)]
 
 
 def _run(text: str, voice: str) -> list[str]:

@@ -59,9 +59,9 @@ def test_spans_are_those_of_the_text_as_it_came(asked: list[tuple[str, str]]) ->
 
 
 def test_a_script_that_the_model_cannot_say_is_told() -> None:
-    said = read("hi 한국 Привет you", "en")
+    said = read("hi 한국 Привет you 톂ﾞ", "en")
     assert said.symbols == "hˈI ju"
-    assert "".join(said.unsaid) == "한국Привет"
+    assert "".join(said.unsaid).startswith("한국Привет톂")
 
 
 def test_tags() -> None:

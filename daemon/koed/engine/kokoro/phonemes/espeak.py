@@ -33,6 +33,8 @@ _BETWEEN = re.compile(rf"(?:\s|{_MARKS.pattern})*(?:{_MARKS.pattern})(?:\s|{_MAR
 _WORD = re.compile(r"\S+")
 _MOST_WORDS = 30
 _LONGEST_WORD = 80
+_LONGEST_MATCH = 500
+"""Symbols of a clause whose words are looked for: that takes time that grows with the square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,9 @@ def _words(
     if len(clause.words) == len(sounds):
         for (start, end), symbols in zip(clause.words, sounds, strict=True):
             yield start, end, symbols
+        return
+    if sum(map(len, sounds)) > _LONGEST_MATCH:
+        yield clause.words[0][0], clause.words[-1][1], " ".join(sounds)
         return
     alone = [_symbols(sound.replace(" ", "")) for sound in ipa(clause.texts(text), voice)]
     owners = _owners(alone, sounds)

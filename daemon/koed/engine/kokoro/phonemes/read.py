@@ -81,7 +81,7 @@ def _parts(text: str, tag: str) -> Iterator[tuple[str, str]]:
     for lang, part in split(text, "ja" if tag == "ja" else "auto"):
         if lang == "en" or not _LETTER.search(part):
             yield latin if lang == "en" else tag, part
-        elif _HAN_OR_KANA.search(part):
+        elif lang in ("ja", "zh") and _HAN_OR_KANA.search(part):
             yield lang, part
         else:
             yield "hi" if _DEVANAGARI.search(part) else "", part
