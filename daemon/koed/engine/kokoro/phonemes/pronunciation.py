@@ -210,11 +210,6 @@ class Pronunciation:
     def _guess(self, word: str) -> str:
         return _guess(word.lower().replace("'", ""), self._british)
 
-    def squeezed(self, word: str) -> Iterator[str]:
-        """``word`` with long runs of a letter shortened to two, and to one."""
-        for run in (r"\1\1", r"\1"):
-            yield _LONG_RUN.sub(run, word)
-
 
 def held(word: str) -> bool:
     """Whether our own dictionary has it."""
@@ -233,8 +228,8 @@ def _guess(word: str, british: bool) -> str:
     if word in _SOUNDS:
         return _SOUNDS[word]
     if _LONG_RUN.search(word):
-        for shorter in voice.squeezed(word):
-            if said := voice._known(shorter, Setting("NN", False)):
+        for run in (r"\1\1", r"\1"):
+            if said := voice._known(_LONG_RUN.sub(run, word), Setting("NN", False)):
                 return said
         word = _LONG_RUN.sub(r"\1\1", word)
     phones = english_words.lexicon().get(word, "").split()
