@@ -10,6 +10,7 @@
 ``espeak.py``        Spanish, French, Italian, Portuguese, Hindi from a program's IPA
 ``japanese.py``      OpenJTalk's phones
 ``chinese.py``       pinyin
+``cjk_marks.py``      marks of Japanese and Chinese print
 ====================  ===============================================================
 """
 
