@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +54,31 @@ def _sentence(text: str, erhua: bool, known: Sequence[str | None] = ()) -> list[
     """Two phones a character, for text without marks; ``known`` readings of each, or none."""
     tokens = [Token(pair.word, pair.flag) for pair in _tagger().cut(text)]
     phones: list[str] = []
+    for _, initials, finals in syllables(text, tokens, _subwords, erhua, known):
+        for initial, final in zip(initials, finals, strict=True):
+            phones += syllable_phones(initial, final[:-1], final[-1:]) or [UNKNOWN, UNKNOWN]
+    return phones
+
+
+def syllables(
+    text: str,
+    tokens: Sequence[Token],
+    subwords: sandhi.SplitWord,
+    erhua: bool = True,
+    known: Sequence[str | None] = (),
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Words of ``text``, which ``tokens`` are, as they are said together, and the initials and
+    finals with tone digit of their characters."""
     at = 0
     for token in sandhi.merged(tokens, finals_of):
         initials, finals = _readings(token.word)
         if text.startswith(token.word, at):
             _correct(initials, finals, known[at : at + len(token.word)])
         at += len(token.word)
-        sandhi.apply(token, finals, _subwords)
+        sandhi.apply(token, finals, subwords)
         if erhua:
             sandhi.erhua(token, finals)
-        for initial, final in zip(initials, finals, strict=True):
-            phones += syllable_phones(initial, final[:-1], final[-1:]) or [UNKNOWN, UNKNOWN]
-    return phones
+        yield token.word, initials, finals
 
 
 def finals_of(word: str) -> list[str]:

@@ -7,14 +7,16 @@ that 250 before an unknown measure word is read digit by digit.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
 
 from koed.g2p.chinese_numbers import cardinal, digit_by_digit, number
 from koed.g2p.library import load
-from koed.g2p.marks import collapse
+from koed.g2p.marks import RUN
 from koed.g2p.tables import words
+from koed.g2p.traced import Traced
 
 Match = re.Match[str]
 Step = tuple[re.Pattern[str], Callable[[Match], str]]
@@ -71,32 +73,57 @@ _MARKS = {
 }
 _MARK_TABLE = str.maketrans(_MARKS)
 _UNREAD = re.compile(r"[^\u4e00-\u9fa5!?…,.\-]+")
+_ELLIPSIS = re.compile(r"\.\.\.")
+_EDGES = re.compile(r"\A\s+|\s+\Z")
+_HAN = re.compile(r"[\u3400-\U0003ffff]")
+_ANY = re.compile(r".", re.DOTALL)
 
 
 def normalise(text: str) -> str:
     """Chinese characters and model marks; runs of marks cut to their first."""
-    sentences = _SENTENCE_END.split(_BRACKETS.sub("", text))
-    spoken = "".join(_sentence(sentence.strip()) for sentence in sentences)
-    spoken = spoken.translate(_LAST_WORDS).replace("...", "…").translate(_MARK_TABLE)
-    return collapse(_UNREAD.sub("", spoken))
+    return traced(Traced.of(text)).text
 
 
-def _sentence(text: str) -> str:
-    text = simplified(text).translate(_HALF_WIDTH)
+def traced(text: Traced) -> Traced:
+    """The same, with the way back to what ``text`` was made of."""
+    clear = text.replace(_BRACKETS, _nothing)
+    sentences = _SENTENCE_END.split(clear.text)
+    ends = list(itertools.accumulate(map(len, sentences)))
+    read = [
+        _sentence(clear.part(end - len(sentence), end))
+        for sentence, end in zip(sentences, ends, strict=True)
+    ]
+    spoken = Traced("".join(s.text for s in read), tuple(span for s in read for span in s.spans))
+    spoken = _translated(spoken, _LAST_WORDS).replace(_ELLIPSIS, lambda m: "…")
+    spoken = _translated(spoken, _MARK_TABLE).replace(_UNREAD, _nothing)
+    return spoken.replace(RUN, lambda m: m[1])
+
+
+def _sentence(text: Traced) -> Traced:
+    text = _translated(text.replace(_EDGES, _nothing).replace(_HAN, _simple), _HALF_WIDTH)
     for pattern, spoken in _STEPS:
-        text = pattern.sub(spoken, text)
+        text = text.replace(pattern, spoken)
     return text
 
 
-def simplified(text: str) -> str:
-    """Traditional characters as simplified ones, one by one; those of common use only."""
-    return "".join(_simplified(character) for character in text)
+def _translated(text: Traced, table: dict[int, str] | dict[int, int]) -> Traced:
+    said = text.text.translate(table)
+    if len(said) == len(text.text):
+        return Traced(said, text.spans)
+    return text.replace(_ANY, lambda m: m[0].translate(table))
+
+
+def _nothing(match: Match) -> str:
+    return ""
+
+
+def _simple(match: Match) -> str:
+    return _simplified(match[0])
 
 
 @functools.lru_cache(maxsize=4096)
 def _simplified(character: str) -> str:
-    if not "\u3400" <= character <= "\U0003ffff":
-        return character
+    """Of a traditional character of common use the simplified one; others as they are."""
     other: str = _converter().convert(character)
     try:
         other.encode("gb2312")

@@ -26,7 +26,7 @@ _SAME_SOUND = {
     "､": ",",
     "｡": ".",
 }
-_RUN = re.compile(r"([!?…,.\-])(?:\s*[!?…,.\-])+")
+RUN = re.compile(r"([!?…,.\-])(?:\s*[!?…,.\-])+")
 
 
 def plain(mark: str) -> str:
@@ -36,4 +36,4 @@ def plain(mark: str) -> str:
 
 def collapse(text: str) -> str:
     """Of each run of our marks only the first."""
-    return _RUN.sub(r"\1", text)
+    return RUN.sub(r"\1", text)
