@@ -8,6 +8,7 @@ import pytest
 from koed.engine import visemes
 from koed.engine.base import Job, Mouth, ProfileSpec
 from koed.engine.embedded.engine import EmbeddedEngine
+from koed.engine.kokoro.symbols import IDS
 
 
 def shown(phones: str, lang: str) -> str:
@@ -26,6 +27,12 @@ def shown(phones: str, lang: str) -> str:
         ("zh", "y ve4 AA ang1", "i@0 u@1 e@1.5 a@2"),
         ("yue", "Yh You2 Yg Yam1", "o@0 u@1.5 a@2 closed@3.5"),
         ("ko", "ㅇ ㅏ ㄴ ㄴ ㅣ ㅓ ㅇ 空 ㅂ ㅏ .", "a@0 i@2 o@5 closed@8 a@9 rest@10"),
+        (
+            "ipa",
+            "p ˈ A p ə ː m , j ˈ u !",
+            "closed@0 e@1 i@2.5 closed@3 a@4 closed@6 rest@7 u@8 rest@11",
+        ),
+        ("ipa", "x w a → ŋ t ɤ ↘", "u@0 a@2 e@4"),
         ("en", ". S S", "rest@0"),
         ("en", "S", "rest@0"),
         ("en", "", "rest@0"),
@@ -45,6 +52,13 @@ def test_every_symbol_of_the_models_has_an_answer() -> None:
             assert set(visemes.shapes(symbol, lang)) <= {
                 "a", "i", "u", "e", "o", "closed", "rest",
             }  # fmt: skip
+
+
+def test_every_symbol_of_the_natural_voice_is_decided() -> None:
+    marks = {symbol for symbol in IDS if visemes.shapes(symbol, "ipa") == ("rest",)}
+    assert marks == set(".,!?…;:—")
+    assert set(IDS) == visemes.IPA.keys() | visemes.HELD | marks
+    assert not visemes.IPA.keys() & visemes.HELD
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,19 @@ _KOREAN: dict[str, Shapes] = {
     "ㅏ": ("a",), "ㅐ": ("e",), "ㅓ": ("o",), "ㅔ": ("e",), "ㅗ": ("o",), "ㅜ": ("u",),
     "ㅡ": ("u",), "ㅣ": ("i",), **dict.fromkeys("ㅁㅂㅃㅍ", _SHUT),
 }  # fmt: skip
+IPA: dict[str, Shapes] = {
+    **dict.fromkeys("aɑɐæʌəᵊ", ("a",)), **dict.fromkeys("iɪᵻ", ("i",)),
+    **dict.fromkeys("uʊɯɨyw", ("u",)), **dict.fromkeys("eɛɜɚɤøœ", ("e",)),
+    **dict.fromkeys("oɔɒ", ("o",)),
+    "A": ("e", "i"), "I": ("a", "i"), "O": ("o", "u"), "Q": ("o", "u"), "W": ("a", "u"),
+    "Y": ("o", "i"),
+    **dict.fromkeys("bpmfvʋɴ", _SHUT), **dict.fromkeys("ʃʒʧʤβɸɥᵝ", ("u",)),
+    **dict.fromkeys("cdhjklnqrstxzçðɖɟɡɰŋɳɲθɹɾɻʁɽʂʈɣχʎʝɕʔʣʥʦʨꭧST", ()),
+    **dict.fromkeys(";:—", _REST), **dict.fromkeys('ˈˌʰʲ "()“”', ()),
+}  # fmt: skip
+"""IPA a character at a time, with the capitals that stand for diphthongs of English."""
+HELD = frozenset("ː\u0303↓→↗↘")
+"""Length, nasality and tone belong to the vowel before, whose shape stays."""
 _LABIALS = frozenset("bpmf")
 _PAUSES = frozenset(
     {"!", "?", "…", ",", ".", "-", "SP", "SP2", "SP3", "_", "pau", "sil"}  # marks and silence
@@ -46,7 +59,7 @@ _DIGITS = re.compile(r"\d")
 
 
 def shapes(phone: str, lang: str) -> Shapes:
-    """Of one phone of ``en``, ``ja``, ``zh``, ``yue`` or ``ko``."""
+    """Of one phone of ``en``, ``ja``, ``zh``, ``yue`` or ``ko``, or a character of ``ipa``."""
     if phone in _PAUSES:
         return _REST
     if lang in _TABLES:
@@ -59,6 +72,7 @@ _TABLES: Mapping[str, Mapping[str, Shapes]] = {
     "en": _ENGLISH,
     "ja": _JAPANESE,
     "ko": _KOREAN,
+    "ipa": IPA,
 }
 
 
@@ -81,6 +95,8 @@ def along(phones: Sequence[str], lang: str) -> list[tuple[Shape, float]]:
     out: list[tuple[Shape, float]] = []
     waiting: float | None = None  # since when the lips are free to go to the next vowel
     for number, phone in enumerate(phones):
+        if phone in HELD:
+            continue
         found = shapes(phone, lang)
         if not found:
             waiting = number if waiting is None else waiting
