@@ -25,16 +25,20 @@ SCHEMA: settings.Schema = {
     "pitch": settings.Number(0.0, -12.0, 12.0),
     "rate": settings.Number(1.0, 0.5, 2.0),
     "intonation": settings.Number(1.0, 0.0, 2.0),
+    "formants": settings.Number(0.0, -6.0, 6.0),
     "timbre": settings.Number(0.0, -6.0, 6.0),
     "brightness": settings.Number(0.0, -1.0, 1.0),
     "ja_pitch": settings.Number(0.0, -12.0, 12.0),
+    "ja_formants": settings.Number(0.0, -6.0, 6.0),
     "ja_timbre": settings.Number(0.0, -6.0, 6.0),
     "variant": settings.Text("", 24),
 }
 """``voice``: the English speaker. ``pitch`` (semitones), ``rate`` (factor) and ``intonation``
-(0 = monotone, 1 = natural). ``timbre``: semitones by which the formants move, up = a smaller
-speaker. ``brightness``: spectral tilt. ``ja_pitch`` and ``ja_timbre`` are added in Japanese, where
-everybody is mei, a young woman. ``variant``: an espeak-ng voice variant, such as f2 or m3."""
+(0 = monotone, 1 = natural). ``formants``: semitones by which they move, up = a smaller speaker.
+``timbre``: the same by playing the sound faster or slower, as older profiles have it; words suffer.
+``brightness``: spectral tilt. ``ja_pitch``, ``ja_formants`` and ``ja_timbre`` are added in
+Japanese, where everybody is mei, a young woman. ``variant``: an espeak-ng voice variant, such as f2
+or m3."""
 
 NOMINAL_LUFS = -26.0
 """Every synthesiser is brought to about this level, so that a voice is as loud in each language."""
@@ -144,17 +148,17 @@ class EmbeddedEngine:
 
     def _japanese(self, state: Any, job: Job) -> tuple[Iterator[Piece], Shape]:
         self._openjtalk.load()
-        pitch, timbre = (state[name] + state[f"ja_{name}"] for name in ("pitch", "timbre"))
-        state = {**state, "pitch": pitch, "timbre": timbre}
+        own = {name: state[name] + state[f"ja_{name}"] for name in ("pitch", "formants", "timbre")}
+        state = {**state, **own}
         manner, rate_hz = _manner(state, job, openjtalk.RATE_HZ)
         pieces = self._openjtalk.speak(job.text, manner)
         return pieces, _shape(state, rate_hz, openjtalk.LEVEL_LUFS, openjtalk.SILENCE)
 
     def _other(self, state: Any, job: Job) -> tuple[Iterator[Piece], Shape]:
-        self._espeak.language(job.lang)
         manner, rate_hz = _manner(state, job, espeak.RATE_HZ)
         pieces = self._espeak.speak(job.text, job.lang, state["variant"], manner)
-        return pieces, _shape(state, rate_hz, espeak.LEVEL_LUFS, espeak.SILENCE)
+        level_lufs = self._espeak.level_lufs(job.lang, state["variant"])
+        return pieces, _shape(state, rate_hz, level_lufs, espeak.SILENCE)
 
 
 def _defaults() -> dict[str, Any]:
@@ -195,4 +199,5 @@ def _shape(state: Any, rate_hz: int, level_lufs: float, silence: float) -> Shape
         gain=10.0 ** ((NOMINAL_LUFS - level_lufs) / 20.0),
         brightness=state["brightness"],
         threshold=silence,
+        formants=state["formants"],
     )

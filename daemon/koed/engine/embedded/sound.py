@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from koed.engine import base
 from koed.engine.base import Chunk, Mouth, Word
+from koed.engine.embedded.warp import Warp
 
 PRE_ROLL_S = 0.015
 """Kept before the first sample above the threshold: a soft consonant begins below it."""
@@ -21,6 +22,9 @@ TAIL_S = 0.020
 CHUNK_S = (0.02, 0.04, 0.06, 0.1)
 """The first chunk is short so that it is early; the last length is that of all others."""
 _TILT_REFERENCE_HZ = 1000.0
+_HIGH_PASS_HZ = 35.0
+_STEP = 4096
+"""Samples a high-pass takes at once: its powers stay far inside a double's range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,34 @@ class Shape:
     brightness: float
     threshold: float
     """A sample louder than this (before the gain) is sound, not silence."""
+    formants: float = 0.0
+    """Semitones by which a `Warp` moves them."""
+
+
+class HighPass:
+    """Takes off what no ear hears and every click is made of: one pole, -3 dB at 35 Hz.
+
+    It begins as if the first sample had always been there, so with silence.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        pole = math.exp(-2.0 * math.pi * _HIGH_PASS_HZ / rate_hz)
+        self._powers = pole ** np.arange(1, _STEP + 1)
+        self._gain = 1.0 - pole
+        self._low: float | None = None
+        """What is below, taken off the last sample."""
+
+    def push(self, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
+        out = np.empty_like(pcm)
+        for start in range(0, len(pcm), _STEP):
+            piece = pcm[start : start + _STEP].astype(np.float64)
+            if self._low is None:
+                self._low = float(piece[0])
+            powers = self._powers[: len(piece)]
+            low = powers * (self._low + np.cumsum(self._gain * piece / powers))
+            out[start : start + _STEP] = piece - low
+            self._low = float(low[-1])
+        return out
 
 
 class Trim:
@@ -132,7 +164,9 @@ class Tilt:
 def chunks(pieces: Iterator[Piece], shape: Shape) -> Generator[Chunk, None, None]:
     """``pieces`` as an engine's chunks; closing this closes ``pieces``."""
     rate = shape.rate_hz
+    clean = HighPass(rate)
     trim = Trim(shape.threshold, round(PRE_ROLL_S * rate), round(TAIL_S * rate))
+    warp = Warp(shape.formants, rate) if shape.formants else None
     tilt = Tilt(shape.brightness, rate) if shape.brightness else None
     marks: list[Mark] = []
     looks: list[Look] = []
@@ -144,13 +178,16 @@ def chunks(pieces: Iterator[Piece], shape: Shape) -> Generator[Chunk, None, None
                 trim.deaf_until = piece.marks[0].at - round(WORD_LEAD_S * rate)
             marks += piece.marks
             looks += piece.looks
-            ready = np.concatenate((ready, trim.push(piece.pcm)))
+            heard = trim.push(clean.push(piece.pcm))
+            ready = np.concatenate((ready, warp.push(heard) if warp else heard))
             while len(ready) >= round(CHUNK_S[min(number, len(CHUNK_S) - 1)] * rate):
                 pcm, ready = np.split(ready, [round(CHUNK_S[-1] * rate)])
                 sent, number = sent + len(pcm), number + 1
                 begun = _due(marks, trim, sent, rate), _shown(looks, trim, sent, rate)
                 yield _chunk(pcm, shape, tilt, *begun)
-        ready = np.concatenate((ready, trim.finish()))
+        heard = trim.finish()
+        rest = (warp.push(heard), warp.finish()) if warp else (heard,)
+        ready = np.concatenate((ready, *rest))
         for pcm in np.split(ready, range(round(CHUNK_S[-1] * rate), len(ready), rate // 10)):
             if len(pcm):
                 sent += len(pcm)
