@@ -188,8 +188,10 @@ class LoadedVoice:
         words = normalize(text, limits, lang or own)
         if not words:
             raise KoedError("nothing_to_say", "nothing in this text can be spoken")
-        delivery = self.profile.delivery.only(self.engine.capabilities.line_fields)
-        for number, segment in enumerate(segments(words, limits, own, lang)):
+        can = self.engine.capabilities
+        delivery = self.profile.delivery.only(can.line_fields)
+        parts = segments(words, limits, own, lang, can.sentence_chars)
+        for number, segment in enumerate(parts):
             job = Job(
                 number + 1, LANE, self.voice.key, segment.text, segment.lang,
                 speed=self.profile.speed, seed=seed + number, settings=delivery.job_settings,

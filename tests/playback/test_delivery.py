@@ -216,3 +216,18 @@ def test_a_line_with_tags_is_not_one_that_was_rendered_ahead() -> None:
     rig.step(HAPPY)
     rig.say(1, ONE, marks=((0, "happy"),))
     assert voices_of(rig) == [("k-happy", ONE)]
+
+
+def test_a_quick_engine_is_given_the_whole_first_sentence() -> None:
+    rig, text = Rig(), "Well, here we are, my friends. And so on."
+    rig.say(1, text)
+    assert rig.text_of(1) == "Well,"
+    rig = Rig()
+    rig.engine("a", sentence_chars=100)
+    rig.say(1, text)
+    assert rig.text_of(1) == "Well, here we are, my friends."
+    rig = Rig()
+    rig.engine("a", sentence_chars=100)
+    rig.say(1, "", in_pieces=True)
+    rig.step(protocol.SayAppend(utterance=1, text=text))  # the rest may be long in coming
+    assert rig.text_of(1) == "Well,"

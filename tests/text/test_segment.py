@@ -115,6 +115,26 @@ def test_marks_inside_words_and_numbers_part_nothing(text: str) -> None:
     assert said(text, "ja" if text[-1] in "てだ" else "en") == [text]
 
 
+@pytest.mark.parametrize(
+    ("lang", "parts"),
+    [
+        ("en", ["Hello everyone, welcome to the stream, my dear friends!", "And later, more."]),
+        ("en", ["this is a rather long line without any marks at all"]),
+        ("en", ["Mr. Smith met Dr. Jones, at 3.14 p.m. or so.", "Yes, he did."]),
+        ("en", ["Yes.", "Well, as I said, and he knows that: this is it."]),
+        ("en", ["I love, as you all know,", "寿司", "so much"]),
+        ("en", ["Hello everyone,", "this " * 30 + "is too long for one breath."]),
+        ("ja", ["こんにちは、みなさん、配信に来てくれてありがとうございます。"]),
+        ("ja", ["こんにちは、", "みなさん、" + "配信に来てくれて" * 5 + "ありがとうございます。"]),
+    ],
+)
+def test_a_quick_engine_begins_with_the_whole_sentence(lang: str, parts: list[str]) -> None:
+    text = ("" if lang == "ja" else " ").join(parts)
+    found = [part.text for part in segments(text, CONFIG, lang, sentence_chars=100)]
+    assert found[0] == parts[0]
+    assert "".join(found).replace(" ", "") == text.replace(" ", "")
+
+
 def test_pauses_follow_the_marks() -> None:
     text = "One, two is here and there now. And this, too.\nLast 寿司 ok then"
     pauses = [(part.text[-1], part.pause_s) for part in segments(text, CONFIG, "en")]
@@ -169,10 +189,12 @@ def test_forced_language_is_kept() -> None:
 
 
 @settings(QUICK, max_examples=300)
-@given(TEXT, LANG, LIMITS)
-def test_no_word_is_lost_or_repeated(text: str, lang: str, limits: tuple[int, int]) -> None:
+@given(TEXT, LANG, LIMITS, st.sampled_from([0, 40]))
+def test_no_word_is_lost_or_repeated(
+    text: str, lang: str, limits: tuple[int, int], sentence_chars: int
+) -> None:
     config = replace(CONFIG, first_segment_chars=limits[0], segment_chars=limits[1])
-    parts = list(segments(text, config, lang))
+    parts = list(segments(text, config, lang, sentence_chars=sentence_chars))
     at = 0
     for index, part in enumerate(parts):
         assert part.index == index

@@ -77,7 +77,8 @@ class TextConfig:
     max_repeat: Count = 3
     """aaaaaaa becomes as many; also for repeated words and marks."""
     first_segment_chars: Count = 24
-    """The first segment ends at the first clause mark, or about here."""
+    """The first segment ends at the first clause mark, or about here; with an engine that plans a
+    sentence in milliseconds (the embedded voices), at the end of the sentence."""
     segment_chars: Count = 120
     comma_pause_s: Annotated[float, Range(0, 10)] = 0.12
     sentence_pause_s: Annotated[float, Range(0, 10)] = 0.28

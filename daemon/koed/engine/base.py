@@ -37,6 +37,10 @@ class Capabilities:
     line_fields: tuple[str, ...] = field(default=("speed",), metadata=SINCE_5)
     """The fields of a line (`koed.config.delivery`) that it obeys: ``speed`` and ``seed`` as
     `Job` has them, others in `Job.settings`."""
+    sentence_chars: int = field(default=0, metadata=SINCE_5)
+    """It plans so many characters (wide ones count twice) in a few milliseconds: a line begins with
+    its whole first sentence if that is no longer, and sounds like one. 0 = it begins with as little
+    as can be said, to be heard soon."""
 
 
 @dataclass(frozen=True, slots=True)

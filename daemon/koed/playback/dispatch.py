@@ -205,8 +205,9 @@ class Dispatch:
         restyle, word_times = (can.restyle, can.word_times) if can else (False, False)
         languages, fields = (can.languages, can.line_fields) if can else ((), NAMES)
         engine = Engine(
-            name, host.state, restyle, word_times, host.doing, host.jobs, languages, fields
-        )
+            name, host.state, restyle, word_times, host.doing, host.jobs, languages, fields,
+            can.sentence_chars if can else 0,
+        )  # fmt: skip
         if self.player.lineup.voices.engines.get(name) != engine:
             self._tell(engine)
 

@@ -218,7 +218,11 @@ class Lineup:
 
     def _script(self, line: Line, in_pieces: bool) -> Script:
         voice = self.voices.by_name.get(line.voice)
-        return Script(line, self.config.text, voice.lang if voice else "en", in_pieces)
+        engine = self.voices.engines.get(voice.engine) if voice else None
+        return Script(
+            line, self.config.text, voice.lang if voice else "en", in_pieces,
+            engine.sentence_chars if engine else 0,
+        )  # fmt: skip
 
     def amend(self, utterance: int, text: str, author: str | None, key: str | None) -> bool:
         """Change a line that waits; what was made ahead of its sound is made anew. False if it

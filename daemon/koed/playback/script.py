@@ -44,7 +44,11 @@ def _moved(segment: Segment, by: int, index: int, style: str) -> Segment:
 class Script:
     """The segments of a line, lazily, whether its text is whole or still coming."""
 
-    def __init__(self, line: Line, config: TextConfig, default_lang: str, is_open: bool) -> None:
+    def __init__(
+        self, line: Line, config: TextConfig, default_lang: str, is_open: bool,
+        sentence_chars: int = 0,
+    ) -> None:  # fmt: skip
+        """``sentence_chars``: as `segments` has it, for a text that is whole and in one style."""
         self.open = is_open
         self.received = line.text
         """All the (normalised) text so far."""
@@ -58,7 +62,7 @@ class Script:
         elif line.marks:
             self._source = self._marked(line.text, line.marks)
         else:
-            self._source = segments(line.text, config, default_lang, line.lang)
+            self._source = segments(line.text, config, default_lang, line.lang, sentence_chars)
         self._look_ahead()
 
     @property

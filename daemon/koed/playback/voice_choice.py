@@ -56,6 +56,8 @@ class Engine:
     """As in `koed.engine.base.Capabilities`."""
     line_fields: tuple[str, ...] = ("speed",)
     """As `koed.engine.base.Capabilities` has them; all of them while that is not known."""
+    sentence_chars: int = 0
+    """As in `koed.engine.base.Capabilities`."""
 
 
 class Choosing(Protocol):

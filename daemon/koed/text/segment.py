@@ -22,6 +22,9 @@ _SWITCH = 0
 _PIECE = 256
 """Characters looked at before what is certain is given out, and the longest look ahead."""
 
+_AHEAD = 16
+"""Characters behind a mark that may decide what it is."""
+
 _MIN_WORDS = 2
 _MIN_WIDE = 6
 _LONG_WORD = 64
@@ -59,10 +62,19 @@ class _Pending:
 
 
 def segments(
-    text: str, config: TextConfig, default_lang: str, forced_lang: str | None = None
+    text: str,
+    config: TextConfig,
+    default_lang: str,
+    forced_lang: str | None = None,
+    sentence_chars: int = 0,
 ) -> Iterator[Segment]:
-    """The segments of a whole text, one at a time: work is done as they are asked for."""
-    segmenter = Segmenter(config, default_lang, forced_lang)
+    """The segments of a whole text, one at a time: work is done as they are asked for.
+
+    The first one is the whole first sentence if that has at most ``sentence_chars`` (wide ones
+    count twice); a longer one is cut as ever.
+    """
+    whole_to = _sentence_end(text, sentence_chars) if sentence_chars else 0
+    segmenter = Segmenter(config, default_lang, forced_lang, whole_to)
     held: Segment | None = None
     for start in range(0, len(text) + _PIECE, _PIECE):
         piece = text[start : start + _PIECE]
@@ -82,9 +94,12 @@ class Segmenter:
     """
 
     def __init__(
-        self, config: TextConfig, default_lang: str, forced_lang: str | None = None
-    ) -> None:
+        self, config: TextConfig, default_lang: str, forced_lang: str | None = None,
+        whole_to: int = 0,
+    ) -> None:  # fmt: skip
         self._config = config
+        self._whole_to = whole_to
+        """The first segment does not end before this at any mark."""
         self._default = default_lang
         self._forced = forced_lang
         self._buffer = ""
@@ -178,7 +193,7 @@ class Segmenter:
         first, longest = self._config.first_segment_chars, self._config.segment_chars
         if self._index:
             return max(1, longest)
-        return max(1, min(longest, first + first // 4))
+        return max(1, self._whole_to, min(longest, first + first // 4))
 
     def _overlong_cut(self, end: int) -> int | None:
         """Where to split a clause that goes on to ``end`` (or beyond) and is too long.
@@ -287,13 +302,13 @@ class Segmenter:
             self._end_segment(keep_marks=strength < LINE)
 
     def _is_enough(self, pending: _Pending) -> bool:
-        """The first segment ends at its first mark; later ones grow, so that speech flows."""
+        """The first segment ends at its first mark, or with its sentence; later ones grow, so that
+        speech flows."""
         if pending.strength < CLAUSE:
             return False
         if self._index == 0:
-            return True
-        text = self._buffer[pending.start : pending.end]
-        width = len(text) + sum(map(is_wide, text))
+            return self._base + pending.end >= self._whole_to
+        width = _width(self._buffer[pending.start : pending.end])
         first, longest = self._config.first_segment_chars, self._config.segment_chars
         wanted = min(longest, first << min(self._index, 8)) // 2
         return width >= (min(wanted, first) if pending.strength >= SENTENCE else wanted)
@@ -327,6 +342,22 @@ class Segmenter:
         if strength >= SENTENCE:
             return self._config.sentence_pause_s
         return self._config.comma_pause_s if strength == CLAUSE else 0.0
+
+
+def _width(text: str) -> int:
+    return len(text) + sum(map(is_wide, text))
+
+
+def _sentence_end(text: str, most: int) -> int:
+    """Where the first sentence ends; 0: it is wider than ``most``."""
+    head = text[: most + _AHEAD]
+    end = 0
+    while _width(head[:end]) <= most:
+        found, _ = next_break(head, end, end, final=True)
+        end = found.end if found else len(head)
+        if (found is None or found.strength >= SENTENCE) and _width(head[:end]) <= most:
+            return end
+    return 0
 
 
 def _parts(text: str, cut: int) -> bool:
