@@ -231,3 +231,10 @@ def test_a_quick_engine_is_given_the_whole_first_sentence() -> None:
     rig.say(1, "", in_pieces=True)
     rig.step(protocol.SayAppend(utterance=1, text=text))  # the rest may be long in coming
     assert rig.text_of(1) == "Well,"
+
+
+def test_a_phrase_is_canned_for_a_quick_engine_too() -> None:
+    rig = Rig(takes=lambda text, voice: Take("t", voice.key, canned(text)))
+    rig.engine("a", sentence_chars=100)
+    rig.say(1, "Well, here we are, my friends.")
+    assert not rig.jobs

@@ -216,12 +216,13 @@ class Lineup:
                     self.cut(other, "urgent")
         return admission
 
-    def _script(self, line: Line, in_pieces: bool) -> Script:
+    def _script(self, line: Line, in_pieces: bool, canned: bool = False) -> Script:
+        """``canned``: what was rendered ahead is cut as ever."""
         voice = self.voices.by_name.get(line.voice)
         engine = self.voices.engines.get(voice.engine) if voice else None
         return Script(
             line, self.config.text, voice.lang if voice else "en", in_pieces,
-            engine.sentence_chars if engine else 0,
+            engine.sentence_chars if engine and not canned else 0,
         )  # fmt: skip
 
     def amend(self, utterance: int, text: str, author: str | None, key: str | None) -> bool:
@@ -267,12 +268,13 @@ class Lineup:
         utterance.tagged = True
         lane.utterances.append(utterance)
         try:
-            if utterance.script is None:
-                utterance.script = self._script(line, in_pieces=False)
             voice = self.voices.by_name.get(line.voice)
             plain = line.delivery == PLAIN and not utterance.in_pieces
             if voice is not None and voice.ready and plain:
                 utterance.take = self._takes(line.text, voice)
+            if utterance.script is None:
+                canned = utterance.take is not None
+                utterance.script = self._script(line, in_pieces=False, canned=canned)
         except Exception as error:  # noqa: BLE001 - told with its line
             self._fail_by_bug(utterance, error)
 
