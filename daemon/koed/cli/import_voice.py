@@ -95,14 +95,15 @@ def run(loaded: Config, args: argparse.Namespace) -> int:
 def _target(loaded: Config, args: argparse.Namespace) -> Target:
     from koed.config import daemon as config
     from koed.config.profile import check_name
-    from koed.engine.gpt_sovits.store.store import Store, default_folder
+    from koed.engine import folders
+    from koed.engine.gpt_sovits.store.store import Store
     from koed.voices.enroll import writable
     from koed.voices.packs.act import Target, Terms
 
     profiles = writable(config.resolve(loaded, "profiles"))
     if args.name:
         check_name(profiles / f"{args.name}.yaml")
-    store = Store(getattr(args, "folder", None) or default_folder(os.environ))
+    store = Store(getattr(args, "folder", None) or folders.models(os.environ))
     terms = Terms(args.licence, args.consent)
     cache = config.cache_dir()
     return Target(store, profiles, cache, terms, args.force, not args.no_prepare)

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from koed.engine import folders
 from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.store import hub
 from koed.engine.gpt_sovits.store.hub import Pulled
 from koed.engine.gpt_sovits.store.importing import File
-from koed.engine.gpt_sovits.store.store import Model, Store, default_folder
+from koed.engine.gpt_sovits.store.store import Model, Store
 from koed.errors import EngineError
 
 
@@ -23,7 +24,7 @@ def run(args: argparse.Namespace, mirror: str = "") -> int:
 
     ``mirror``: of the configuration; the command line's and the environment's go before it.
     """
-    store = Store(args.folder or default_folder(os.environ))
+    store = Store(args.folder or folders.models(os.environ))
     if args.action == "pull":
         return _pull(store, args, mirror)
     actions = {"list": _list, "show": _show, "import": _import, "remove": _remove}

@@ -62,9 +62,10 @@ def _row(profile: Profile) -> dict[str, Any]:
 
 def run(loaded: Config, args: argparse.Namespace) -> int:
     """The command; 1 if the voice lacks something. Raises `KoedError` ``unknown_voice``."""
-    from koed.engine.gpt_sovits.store.store import Store, default_folder
+    from koed.engine import folders
+    from koed.engine.gpt_sovits.store.store import Store
 
-    row = describe(try_voice.find(loaded, args.name), Store(default_folder(os.environ)))
+    row = describe(try_voice.find(loaded, args.name), Store(folders.models(os.environ)))
     if args.json:
         print(json.dumps(row, ensure_ascii=False))
         return int(bool(row["missing"]))

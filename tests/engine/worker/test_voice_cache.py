@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from koed.engine.base import Voice
-from koed.engine.worker.voice_cache import VoiceCache, default_dir
+from koed.engine.worker.voice_cache import VoiceCache
 
 
 def a_voice(key: str = "abc", **state: object) -> Voice:
@@ -92,8 +92,3 @@ def test_a_state_that_is_no_plain_value_is_not_kept(tmp_path: Path) -> None:
     cache = VoiceCache(tmp_path, "tone", "1")
     assert not cache.put(a_voice(prompt=object()))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_default_folder_follows_the_environment() -> None:
-    assert default_dir({"XDG_CACHE_HOME": "/c"}) == Path("/c/koed/voices")
-    assert default_dir({"HOME": "/h"}) == Path("/h/.cache/koed/voices")

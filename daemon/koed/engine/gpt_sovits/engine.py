@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from koed.engine import settings
+from koed.engine import folders, settings
 from koed.engine.base import (
     DEVICE_VARIABLE,
     Capabilities,
@@ -35,7 +35,7 @@ from koed.engine.gpt_sovits.decoding.decode import MOST_CODES, Prompt
 from koed.engine.gpt_sovits.line import LineStream, Opened, arrival
 from koed.engine.gpt_sovits.model.sampling import Sampling, seeded
 from koed.engine.gpt_sovits.models import Base, Models, Name, translated
-from koed.engine.gpt_sovits.store.store import Store, default_folder
+from koed.engine.gpt_sovits.store.store import Store
 from koed.engine.gpt_sovits.streaming import Codes, Pace, Speech, StreamPlan
 from koed.engine.gpt_sovits.symbols import symbols
 from koed.engine.gpt_sovits.text_features import (
@@ -98,7 +98,7 @@ class GptSovitsEngine:
         chosen = cards.here(device or os.environ.get(DEVICE_VARIABLE, "auto"))
         if chosen.why:
             log.warning("%s", chosen.why)
-        store = Store(folder or default_folder(os.environ))
+        store = Store(folder or folders.models(os.environ))
         self.models = Models(store, chosen.card, budget_bytes)
         self.threads = cores or threads.allowed(os.environ)
         self._beside: Executor | None = None

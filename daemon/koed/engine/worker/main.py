@@ -27,7 +27,7 @@ import zmq
 
 from koed.auth import keys
 from koed.auth.zap import ZapHandler
-from koed.engine import registry, wire
+from koed.engine import folders, registry, wire
 from koed.engine.base import Chunk, Engine, Stream, Voice
 from koed.engine.worker.heap import Heap
 from koed.engine.worker.io_thread import IoThread, Pulse, Warm
@@ -40,7 +40,7 @@ from koed.engine.worker.scheduler import (
     Step,
     WorkerEnds,
 )
-from koed.engine.worker.voice_cache import VoiceCache, default_dir
+from koed.engine.worker.voice_cache import VoiceCache
 from koed.errors import EngineError, KoedError
 
 log = logging.getLogger(__name__)
@@ -407,7 +407,7 @@ def serve(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGINT, _leave)
     signal.signal(signal.SIGTERM, _leave)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    cache = getattr(args, "cache", None) or default_dir(os.environ)
+    cache = getattr(args, "cache", None) or folders.cache(os.environ) / "voices"
     stuck_s = getattr(args, "stuck_s", STUCK_S)
     return run(Options(args.engine, cache, args.listen, args.keys, stuck_s))
 

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,6 @@ KEEP = 256
 """Voices kept; of more, the longest unused are removed."""
 
 _KEY = re.compile(r"[0-9a-zA-Z_-]{1,128}")
-
-
-def default_dir(environ: Mapping[str, str]) -> Path:
-    """``$XDG_CACHE_HOME/koed/voices``."""
-    base = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", "/"), ".cache")
-    return Path(base) / "koed" / "voices"
 
 
 class VoiceCache:

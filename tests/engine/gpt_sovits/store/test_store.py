@@ -19,7 +19,7 @@ from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.model.sovits import SoundModel
 from koed.engine.gpt_sovits.model.t2s import T2S
 from koed.engine.gpt_sovits.store import hub, importing
-from koed.engine.gpt_sovits.store.store import Store, default_folder
+from koed.engine.gpt_sovits.store.store import Store
 from koed.errors import EngineError
 from koed.testing import tiny
 
@@ -332,10 +332,3 @@ assert cli.main(["models", "--folder", folder, "list"]) == 0
 assert cli.main(["models", "--folder", folder, "remove", "s2g2333k"]) == 0
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
-
-
-def test_where_the_folder_is() -> None:
-    home = {"HOME": "/home/hana"}
-    assert default_folder(home) == Path("/home/hana/.local/share/koed/models")
-    assert default_folder({**home, "XDG_DATA_HOME": "/data"}) == Path("/data/koed/models")
-    assert default_folder({**home, "XDG_DATA_HOME": "data"}) == default_folder(home)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +44,7 @@ from koed.engine.gpt_sovits.store.importing import (
 from koed.engine.gpt_sovits.store.index import Index, Stamp, stamp
 from koed.errors import EngineError, did_you_mean
 
-__all__ = ["File", "Inventory", "Model", "Store", "default_folder"]
+__all__ = ["File", "Inventory", "Model", "Store"]
 
 MAX_DEPTH = 6
 
@@ -351,11 +350,3 @@ def _disk(folder: Path) -> Iterator[None]:
         raise EngineError(
             "models_unwritable", f"cannot write in {folder}: {error.strerror or error}"
         ) from error
-
-
-def default_folder(environ: Mapping[str, str]) -> Path:
-    """``$XDG_DATA_HOME/koed/models``."""
-    base = environ.get("XDG_DATA_HOME", "")
-    if not os.path.isabs(base):  # the specification: a relative path counts as not set
-        base = os.path.join(environ.get("HOME", "/"), ".local", "share")
-    return Path(base) / "koed" / "models"
