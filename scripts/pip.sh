@@ -6,12 +6,14 @@
 
 pip_log=build/pip.log
 
-# run_pip PYTHON ARGUMENTS... : notes all that it does in $pip_log, which begins anew.
+# run_pip PYTHON ARGUMENTS... : notes all that it does in $pip_log, which begins anew. It ends with
+# 124 where it takes longer than $pip_limit_s seconds.
 run_pip() {
   local python=$1
   shift
   rm -f "$pip_log"
-  "$python" -m pip --disable-pip-version-check --log "$pip_log" "$@"
+  # In the foreground: Ctrl-C reaches pip.
+  ${pip_limit_s:+timeout --foreground "$pip_limit_s"} "$python" -m pip --disable-pip-version-check --log "$pip_log" "$@"
 }
 
 # One line for each index that could not be asked: its address, and why. Not those that answered

@@ -7,6 +7,7 @@
 # files that are used, not by name, so that any distribution that has them will do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/natural.sh
 . scripts/pip.sh
 . scripts/system.sh
 . scripts/venv.sh
@@ -44,6 +45,8 @@ if command -v flock >/dev/null; then
 fi
 
 goal=${1:-run}
+voice=${KOED_VOICE:-natural}
+case $voice in natural | small) ;; *) fail "KOED_VOICE is natural or small, not '$voice'" ;; esac
 case $goal in
   run | bench | proof) extras=daemon,embedded,metrics,bridges,hotkeys,obs ;;
   demo) extras=daemon,embedded,metrics,bridges,hotkeys,obs,demo ;;
@@ -73,5 +76,9 @@ install_missing
 make_venv
 install_project "$extras"
 case $goal in
-  test | test-pipewire) install_javascript ;;
+  run | demo | bench | proof) [ "$voice" = small ] || try_natural ;;
+  test | test-pipewire)
+    install_natural || fail_natural
+    install_javascript
+    ;;
 esac

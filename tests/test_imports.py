@@ -345,7 +345,7 @@ def normal(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-ALL = ("daemon", "embedded", "metrics", "obs", "demo", "gpt-sovits", "torchaudio")
+ALL = ("daemon", "embedded", "natural", "metrics", "obs", "demo", "gpt-sovits", "torchaudio")
 """What a daemon may be installed with."""
 
 

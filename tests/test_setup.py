@@ -19,7 +19,7 @@ import pytest
 from tests.rigs.waiting import free_port, wait_for
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TOOLS = "bash cat dirname env flock grep ln mkdir rm sed sha256sum sort tail touch"
+TOOLS = "bash cat dirname env flock grep head ln mkdir rm sed sha256sum sort tail timeout touch"
 
 
 class Machine:
@@ -397,6 +397,85 @@ def test_what_a_real_pip_reaches_is_read_from_its_log(
     _, _, told = done.stdout.partition("pip could not reach:")
     assert said in told
     assert "secret" not in told
+
+
+# --- the natural voice -----------------------------------------------------------------------
+
+
+def python_stub(machine: Machine, case: str) -> str:
+    """Puts a case before those of the stub, and returns what stood there."""
+    path = machine.bin / "python3"
+    whole = path.read_text()
+    path.write_text(whole.replace('case "$*" in\n', f'case "$*" in\n{case}\n', 1))
+    return whole
+
+
+@pytest.mark.parametrize("goal", ["run", "demo", "bench", "proof"])
+def test_the_natural_voice_is_announced_and_comes_last(machine: Machine, goal: str) -> None:
+    machine.everything_there()
+    code, said = machine.setup(goal)
+    assert code == 0, said
+    base, licence = said.index("installing koed["), said.index("Apache-2.0 (hexgrad)")
+    assert base < licence < said.index("installing it")
+    assert "about 120 MB" in said
+    assert machine.setup(goal) == (0, "")
+
+
+def test_a_small_voice_sets_up_nothing_of_it(machine: Machine) -> None:
+    machine.everything_there()
+    code, said = machine.setup(KOED_VOICE="small")
+    assert code == 0, said
+    assert "natural" not in said
+    assert machine.setup(KOED_VOICE="small") == (0, "")
+    code, said = machine.setup()
+    assert code == 0
+    assert "the natural voice comes next" in said
+    assert "installing koed[" not in said
+    code, said = machine.setup(KOED_VOICE="smal")
+    assert code == 1
+    assert "KOED_VOICE is natural or small, not 'smal'" in said
+
+
+WITHOUT = {
+    "gone": ('*misaki*) echo "ERROR: No matching distribution found for misaki"; exit 1 ;;',
+             "No matching distribution found for misaki."),
+    "offline": (f'*misaki*) echo "{REFUSED}" >>build/pip.log; echo "{MISLEADING}"; exit 1 ;;',
+                "http://127.0.0.1:9: Connection refused."),
+    "slow": ("*natural*) exit 124 ;;", "longer than 300 s"),
+    "full": ("*natural*) echo \"ERROR: [Errno 28] No space left on device\"; exit 1 ;;",
+             "No space left on device."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", WITHOUT)
+def test_without_the_natural_voice_koed_starts_all_the_same(machine: Machine, how: str) -> None:
+    machine.everything_there()
+    case, reason = WITHOUT[how]
+    whole = python_stub(machine, case)
+    for _ in range(2):
+        code, said = machine.setup()
+        assert code == 0, said
+        lines = [line for line in said.splitlines() if "no natural voice yet" in line]
+        assert said.splitlines()[-1:] == lines
+        assert reason in lines[0]
+        assert "koed speaks with its embedded voices, the next make tries again" in lines[0]
+    code, said = machine.setup("test")
+    assert code == 1
+    assert "the tests need the natural voice's own model" in said
+    (machine.bin / "python3").write_text(whole)
+    assert machine.setup()[0] == 0
+    assert machine.setup() == (0, "")
+
+
+def test_a_full_disk_is_not_filled_further(machine: Machine) -> None:
+    machine.everything_there()
+    machine.stub("df", "echo Avail; echo 499M")
+    code, said = machine.setup()
+    assert code == 0
+    assert "less than 500 MB of room. koed speaks with its embedded voices" in said
+    machine.stub("df", "echo Avail; echo 500M")
+    assert "no natural voice" not in machine.setup()[1]
+    assert machine.setup() == (0, "")
 
 
 # --- another system --------------------------------------------------------------------------
