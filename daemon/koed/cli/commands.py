@@ -342,7 +342,7 @@ def _models_arguments(sub: argparse.ArgumentParser) -> None:
     action("show", "a model, or any weight file").add_argument("name", metavar="NAME|FILE")
     child = action("import", "make a model of a .ckpt and a .pth; of a pack as koed voices import")
     import_voice.options(child)
-    child = action("pull", "fetch official files: v1 v2 v2Pro v2ProPlus hubert bert sv")
+    child = action("pull", "fetch official files: v1 v2 v2Pro v2ProPlus hubert bert sv kokoro")
     child.add_argument("names", nargs="+", metavar="NAME")
     child.add_argument("--endpoint", metavar="URL", help="a mirror, before all others")
     action("remove", "delete a model").add_argument("name")

@@ -7,15 +7,17 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from koed.engine import folders
+from koed.engine.fetching import Pulled
 from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.engine.gpt_sovits.store import hub
-from koed.engine.gpt_sovits.store.hub import Pulled
 from koed.engine.gpt_sovits.store.importing import File
 from koed.engine.gpt_sovits.store.store import Model, Store
+from koed.engine.kokoro import pull, weights
 from koed.errors import EngineError
 
 
@@ -92,13 +94,25 @@ def _pull(store: Store, args: argparse.Namespace, mirror: str) -> int:
             note = "fetched" if pulled.is_new else "there already"
             print(f"{_where(store, pulled.path)}: {note}, {pulled.bytes / 1e6:.1f} MB")
 
-    for name in args.names:
+    names = [name for name in args.names if name.lower() != pull.NAME]
+    for name in names:
         hub.files_of(name)  # all names are right before the first gigabyte is fetched
-    done = [one for n in args.names for one in hub.pull(n, store.folder, endpoint, visible, told)]
+    done = [one for n in names for one in hub.pull(n, store.folder, endpoint, visible, told)]
+    if len(names) < len(args.names):
+        done.append(pull.pull(store.folder, args.endpoint or "", _meter(visible)))
+        told(done[-1])
     if args.json:
         rows = [{"path": str(p.path), "bytes": p.bytes, "new": p.is_new} for p in done]
         _dump({"pulled": rows})
     return 0
+
+
+def _meter(visible: bool) -> Callable[[int], None]:
+    def show(there: int) -> None:
+        end = "\n" if there == weights.BYTES else ""
+        print(f"\r{there / 1e6:.0f} of {weights.BYTES / 1e6:.0f} MB", end=end, file=sys.stderr)
+
+    return show if visible else lambda there: None
 
 
 def _remove(store: Store, args: argparse.Namespace) -> int:

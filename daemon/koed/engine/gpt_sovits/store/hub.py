@@ -9,16 +9,13 @@ not the model that it should be, is deleted.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import importlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import koed
+from koed.engine.fetching import AGENT, Pulled, Source, bring
 from koed.engine.gpt_sovits.checkpoints import checkpoint
 from koed.errors import EngineError
 
@@ -72,30 +69,12 @@ _RETRY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    path: Path
-    bytes: int
-    is_new: bool
-    """False if it was there already, checksum and all."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What the server says about a file."""
-
-    url: str
-    size: int
-    digest: str
-    """SHA-256, or the SHA-1 of git."""
-
-
 def files_of(name: str) -> tuple[str, ...]:
     """Paths for a catalogue name, in any case; EngineError ``unknown_model``."""
     for known, paths in CATALOGUE.items():
         if known.lower() == name.lower():
             return paths
-    names = ", ".join(CATALOGUE)
+    names = ", ".join((*CATALOGUE, "kokoro"))
     raise EngineError(
         "unknown_model", f"nothing official is called {name[:64]!r}", f"known: {names}"
     )
@@ -126,28 +105,14 @@ def pull(
 
 def _fetch(path: str, target: Path, endpoint: str, progress: bool) -> Pulled:
     source = _ask(path, endpoint)
-    if target.is_file() and target.stat().st_size == source.size and _digest(target, source):
-        return Pulled(target, source.size, False)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{source.digest[:16]}.part")
-    with part.open("ab") as file:
-        _lock(file, path)
-        if file.tell() > source.size:  # not a part of it
-            file.seek(file.truncate(0))
-        _transfer(source, file, target.name, progress)
-    if not _digest(part, source):
-        part.unlink()
-        raise EngineError(
-            "pull_checksum",
-            f"{path}: what came is not what {endpoint} promised; it was deleted",
-            "run it again; if that does not help, use another mirror: --endpoint URL",
-        )
-    _check_model(path, part)
-    part.replace(target)
-    return Pulled(target, source.size, True)
+    return bring(
+        source, target, path,
+        lambda file: _transfer(source, file, target.name, progress),
+        lambda part: _check_model(path, part),
+    )  # fmt: skip
 
 
-def _ask(path: str, endpoint: str) -> _Source:
+def _ask(path: str, endpoint: str) -> Source:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(REPOSITORY, path, endpoint=endpoint)
@@ -156,10 +121,10 @@ def _ask(path: str, endpoint: str) -> _Source:
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", digest) or found.size is None:
         hint = "use another mirror: --endpoint URL"
         raise EngineError("pull_checksum", f"{endpoint} gives no checksum for {path}", hint)
-    return _Source(found.location, found.size, digest)
+    return Source(found.location, found.size, digest)
 
 
-def _transfer(source: _Source, file: BinaryIO, name: str, progress: bool) -> None:
+def _transfer(source: Source, file: BinaryIO, name: str, progress: bool) -> None:
     """Append what is missing. A line that breaks is asked again, from where it broke."""
     from huggingface_hub.file_download import http_get
 
@@ -168,22 +133,10 @@ def _transfer(source: _Source, file: BinaryIO, name: str, progress: bool) -> Non
             source.url,
             file,
             resume_size=file.tell(),
-            headers={"user-agent": f"koed/{koed.__version__}"},
+            headers=AGENT,
             expected_size=source.size,
             displayed_filename=name,
         )
-
-
-def _digest(path: Path, source: _Source) -> bool:
-    """Whether a file is what the server promised."""
-    if path.stat().st_size != source.size:
-        return False
-    if len(source.digest) == 64:
-        return checkpoint.sha256(path) == source.digest
-    # As git names a file's content.
-    data = path.read_bytes()
-    whole = b"blob %d\0" % len(data) + data
-    return hashlib.sha1(whole, usedforsecurity=False).hexdigest() == source.digest
 
 
 def _check_model(path: str, part: Path) -> None:
@@ -201,14 +154,6 @@ def _check_model(path: str, part: Path) -> None:
         raise EngineError(
             "pull_wrong_model", f"{path} is {found} instead of {' '.join(expected).strip()}"
         )
-
-
-def _lock(file: BinaryIO, path: str) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        hint = "wait for the other `koed models pull`"
-        raise EngineError("pull_busy", f"{path} is being fetched already", hint) from error
 
 
 @contextlib.contextmanager
