@@ -222,7 +222,9 @@ class Engine(Protocol):
         """The sound of one segment, first chunk as early as possible."""
 
     def restyle(self, stream: Stream, voice: Voice, job: Job) -> Stream:
-        """Continue ``stream`` in ``voice`` from ``job.start_s``; only if `Capabilities.restyle`."""
+        """Continue ``stream`` from ``job.start_s`` of its sound, in ``voice`` (or in the same one)
+        and as ``job`` says; only if `Capabilities.restyle`. It goes on with what would have come
+        there, whatever the speed of ``job``, and `Word.at_s` on the same time line."""
 
     def close(self) -> None:
         """Free what is held."""

@@ -11,6 +11,7 @@ import os
 import time
 import zlib
 from collections.abc import Generator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,12 +93,14 @@ class ToneEngine:
         pass
 
     def stream(self, voice: Voice, job: Job) -> Stream:
-        return self._speak(voice.state, job, 0.0)
+        return _Speech(self._speak(voice.state, job, 0.0), job.speed)
 
     def restyle(self, stream: Stream, voice: Voice, job: Job) -> Stream:
-        """From ``job.start_s`` on. `Word.at_s` stays on the time line of the whole segment."""
+        """From ``job.start_s`` on, at the pace of what went before."""
         stream.close()
-        return self._speak(voice.state, job, job.start_s)
+        assert isinstance(stream, _Speech), "it is one of ours"
+        job = replace(job, speed=stream.speed)
+        return _Speech(self._speak(voice.state, job, job.start_s), job.speed)
 
     def close(self) -> None:
         self._hoard.clear()
@@ -136,6 +139,23 @@ class ToneEngine:
             os.abort() if state["crash_how"] == "abort" else os._exit(70)
         while state["hang_on"] and state["hang_on"] in text:
             time.sleep(3600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Speech:
+    """A stream, and its pace."""
+
+    chunks: Generator[Chunk, None, None]
+    speed: float
+
+    def __iter__(self) -> _Speech:
+        return self
+
+    def __next__(self) -> Chunk:
+        return next(self.chunks)
+
+    def close(self) -> None:
+        self.chunks.close()
 
 
 def _churn(megabytes: float) -> None:

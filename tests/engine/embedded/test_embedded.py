@@ -58,8 +58,8 @@ def voice(**given: Any) -> Voice:
 
 
 def speak(engine: EmbeddedEngine, text: str, lang: str, **given: Any) -> list[Chunk]:
-    speed = given.pop("speed", 1.0)
-    return list(engine.stream(voice(**given), job(text, lang, speed=speed)))
+    fields = {name: given.pop(name) for name in ("speed", "settings") if name in given}
+    return list(engine.stream(voice(**given), job(text, lang, **fields)))
 
 
 def joined(chunks: list[Chunk]) -> np.ndarray:
@@ -75,7 +75,12 @@ def words(chunks: list[Chunk]) -> list[Word]:
 
 
 def pitch_hz(chunks: list[Chunk]) -> float:
-    """Median over voiced frames of the best lag of the autocorrelation."""
+    """The median of `pitches_hz`."""
+    return float(np.median(pitches_hz(chunks)))
+
+
+def pitches_hz(chunks: list[Chunk]) -> list[float]:
+    """Of voiced frames, by the best lag of the autocorrelation."""
     pcm, rate = joined(chunks), chunks[0].rate_hz
     frame, low, high = rate // 25, rate // 700, rate // 70
     found = []
@@ -87,7 +92,13 @@ def pitch_hz(chunks: list[Chunk]) -> float:
         best += int(np.argmax(power[best : best + rate // 700]))
         if power[0] > 0.0004 * frame and power[best] > 0.6 * power[0]:
             found.append(rate / best)
-    return float(np.median(found))
+    return found
+
+
+def spread(chunks: list[Chunk]) -> float:
+    """Of the pitch, in semitones: half of all frames are within it."""
+    low, high = np.percentile(pitches_hz(chunks), [25, 75])
+    return float(12 * np.log2(high / low))
 
 
 def centroid_hz(chunks: list[Chunk]) -> float:
@@ -114,6 +125,41 @@ def test_speech_is_trimmed_and_comes_in_small_chunks(engine: EmbeddedEngine, lan
 def test_speed_shortens(engine: EmbeddedEngine, lang: str) -> None:
     plain, fast = (seconds(speak(engine, SENTENCE[lang], lang, speed=s)) for s in (1.0, 1.5))
     assert fast == pytest.approx(plain / 1.5, rel=0.15)
+
+
+@pytest.mark.parametrize("lang", SENTENCE)
+def test_what_a_line_says_comes_on_top_of_the_voice(engine: EmbeddedEngine, lang: str) -> None:
+    own = {"pitch": -2.0, "intonation": 0.8}
+    plain, high, flat, both = (
+        speak(engine, SENTENCE[lang], lang, **own, settings=line)
+        for line in ({}, {"pitch": 3.0}, {"range": 0.0}, {"pitch": 3, "range": 0.5})
+    )
+    semitones = 12 * np.log2(pitch_hz(high) / pitch_hz(plain))
+    assert semitones == pytest.approx(3.0, abs=0.5)
+    if lang != "de":  # espeak-ng has no such thing
+        assert spread(flat) < 0.5 < spread(plain)
+        same = speak(engine, SENTENCE[lang], lang, pitch=1.0, intonation=0.4)
+        assert np.array_equal(joined(both), joined(same))
+
+
+@pytest.mark.parametrize("lang", SENTENCE)
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_all_there_is_at_once_is_still_speech(
+    engine: EmbeddedEngine, lang: str, sign: float
+) -> None:
+    settings = {"pitch": 12.0 * sign, "range": 2.0}
+    spoken = speak(
+        engine, "Good evening. 今晩は。", lang, pitch=12.0 * sign, ja_pitch=12.0 * sign,
+        intonation=2.0, timbre=6.0 * sign, settings=settings,
+    )  # fmt: skip
+    assert np.isfinite(joined(spoken)).all()
+    assert seconds(spoken) > 0.3
+
+
+def test_a_line_cannot_say_more_than_there_is(engine: EmbeddedEngine) -> None:
+    with pytest.raises(EngineError, match="pitch may not be 99"):
+        speak(engine, "Hello.", "en", settings={"pitch": 99.0})
+    assert set(EmbeddedEngine.capabilities.line_fields) == {"speed", "pitch", "range"}
 
 
 @pytest.mark.parametrize("lang", SENTENCE)

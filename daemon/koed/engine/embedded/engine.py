@@ -40,6 +40,13 @@ SCHEMA: settings.Schema = {
 Japanese, where everybody is mei, a young woman. ``variant``: an espeak-ng voice variant, such as f2
 or m3."""
 
+LINE: settings.Schema = {
+    "pitch": settings.Number(0.0, -12.0, 12.0),
+    "range": settings.Number(1.0, 0.0, 2.0),
+}
+"""What a line may say besides its speed: ``pitch`` is added to the voice's, ``range`` multiplies
+its intonation. espeak-ng knows no intonation, and rms has a melody that nothing moves."""
+
 NOMINAL_LUFS = -26.0
 """Every synthesiser is brought to about this level, so that a voice is as loud in each language."""
 
@@ -65,6 +72,7 @@ class EmbeddedEngine:
         languages=("en", "ja", "*"),
         word_times=True,
         mouths=True,
+        line_fields=("speed", *LINE),
         sentence_chars=_SENTENCE_CHARS,
     )
 
@@ -117,7 +125,13 @@ class EmbeddedEngine:
                 break
 
     def stream(self, voice: Voice, job: Job) -> Stream:
-        return self._speak(voice.state, job if job.lang else replace(job, lang=voice.lang))
+        line = settings.replaced(LINE, {}, job.settings, LINE)
+        state = {
+            **voice.state,
+            "pitch": voice.state["pitch"] + line["pitch"],
+            "intonation": voice.state["intonation"] * line["range"],
+        }
+        return self._speak(state, job if job.lang else replace(job, lang=voice.lang))
 
     def restyle(self, stream: Stream, voice: Voice, job: Job) -> Stream:
         raise EngineError("no_restyle", "the embedded engine cannot change voice within a word")
