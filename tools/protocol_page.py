@@ -122,6 +122,8 @@ def _kind(hint: Any) -> str:
         return ", ".join(f"`{value}`" for value in get_args(hint))
     if get_origin(hint) is list:
         return f"list of {_kind(get_args(hint)[0])}"
+    if get_origin(hint) is dict:
+        return f"map of {_kind(get_args(hint)[1])}s"
     others = [arg for arg in get_args(hint) if arg is not type(None)]
     return " or ".join(map(_kind, others)) if others else WHAT.get(hint, str(hint))
 

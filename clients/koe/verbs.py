@@ -170,6 +170,10 @@ class Verbs(Asker, Generic[Opened]):
         style: str | None = None,
         reference: str | None = None,
         speed: float | None = None,
+        pitch: float | None = None,
+        range: float | None = None,
+        energy: float | None = None,
+        volume: float | None = None,
         temperature: float | None = None,
         top_k: int | None = None,
         seed: int | None = None,
@@ -178,7 +182,8 @@ class Verbs(Asker, Generic[Opened]):
         request = protocol.Say(
             text=text, voice=voice, lang=lang, priority=priority, ttl_s=ttl_s, key=key,
             author=author, output=output, wait=wait, style=style, reference=reference,
-            speed=speed, temperature=temperature, top_k=top_k, seed=seed,
+            speed=speed, pitch=pitch, range=range, energy=energy, volume=volume,
+            temperature=temperature, top_k=top_k, seed=seed,
         )  # fmt: skip
         return Call(request, SayResult.read)
 
@@ -195,6 +200,10 @@ class Verbs(Asker, Generic[Opened]):
         style: str | None = None,
         reference: str | None = None,
         speed: float | None = None,
+        pitch: float | None = None,
+        range: float | None = None,
+        energy: float | None = None,
+        volume: float | None = None,
         temperature: float | None = None,
         top_k: int | None = None,
         seed: int | None = None,
@@ -203,8 +212,9 @@ class Verbs(Asker, Generic[Opened]):
         of `koe.aio.AsyncClient` with ``async with``."""
         request = protocol.SayOpen(
             voice=voice, lang=lang, priority=priority, ttl_s=ttl_s, key=key, author=author,
-            output=output, style=style, reference=reference, speed=speed,
-            temperature=temperature, top_k=top_k, seed=seed,
+            output=output, style=style, reference=reference, speed=speed, pitch=pitch,
+            range=range, energy=energy, volume=volume, temperature=temperature, top_k=top_k,
+            seed=seed,
         )  # fmt: skip
         return self._open(request)
 
@@ -319,10 +329,29 @@ class Verbs(Asker, Generic[Opened]):
 
     @verb
     def set_voice(
-        self, name: str, when: When = "next", output: str | None = None
+        self,
+        name: str | None = None,
+        when: When = "next",
+        output: str | None = None,
+        *,
+        plain: bool | None = None,
+        speed: float | None = None,
+        pitch: float | None = None,
+        range: float | None = None,
+        energy: float | None = None,
+        volume: float | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        seed: int | None = None,
     ) -> Call[VoiceResult]:
-        """Change the current voice. See `koe.protocol.Voice` for ``when``."""
-        return Call(protocol.Voice(name=name, when=when, output=output), VoiceResult.read)
+        """Change the current voice, or how it speaks. See `koe.protocol.Voice` for ``when`` and for
+        how long the fields hold; ``plain`` ends them."""
+        request = protocol.Voice(
+            name=name, when=when, output=output, plain=plain, speed=speed, pitch=pitch,
+            range=range, energy=energy, volume=volume, temperature=temperature, top_k=top_k,
+            seed=seed,
+        )  # fmt: skip
+        return Call(request, VoiceResult.read)
 
     # --- questions ---------------------------------------------------------------------------
 

@@ -431,6 +431,7 @@ class App:
                 "paused": channel.paused,
                 "mode": channel.mode,
                 "held": channel.held,
+                "fields": channel.living.given,
                 "anchor": [frames, self.outputs[name].heard_t(frames)],
                 "rate_hz": mixer.rate_hz,
                 "starved_frames": mixer.starved_frames,

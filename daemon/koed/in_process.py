@@ -211,6 +211,7 @@ class LoadedVoice:
         audio = self.config.audio
         wanted = self.profile.loudness_lufs
         gain_db = (audio.loudness_lufs if wanted is None else wanted) - self.voice.loudness_lufs
+        gain_db += self.profile.volume or 0.0
         mixer = Mixer(
             audio.rate_hz, fade_ms=audio.fade_ms, true_peak_db=audio.true_peak_db, history_s=0.0
         )

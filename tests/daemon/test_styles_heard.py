@@ -13,9 +13,10 @@ import pytest
 
 from koe.client import Client
 from koe.transport.connection import Refused
-from koed.testing.rig import Rig, rig
+from koed.testing.rig import PATIENCE_S, Rig, rig
 from tests.rigs import hearing
 from tests.rigs.daemon import HIGH, LOW
+from tests.rigs.waiting import wait_for
 
 HZ = {"low": 400.0, "bright": 600.0, "high": 1000.0, "high bright": 1500.0}
 STYLES = {"bright": {"settings": {"hz": 600}, "speed": 0.5}, "quick": {"speed": 2.0}}
@@ -39,6 +40,27 @@ def heard(daemon: Rig, **fields: Any) -> tuple[list[str], float]:
     windows = hearing.voices(daemon.sound_from(began), HZ)
     order = hearing.order(windows)
     return order, sum(hearing.seconds(windows, name) for name in order)
+
+
+def test_the_living_voice_is_heard_as_it_was_last_told_to_speak(daemon: Rig) -> None:
+    client = daemon.client
+    told = client.set_voice(speed=2.0, volume=-6.0, pitch=3.0)
+    assert (told.voice, told.ignored) == ("low", ("pitch",))
+    assert told.fields == {"speed": 2.0, "volume": -6.0, "pitch": 3.0}
+    assert client.status()["outputs"]["main"]["fields"] == told.fields
+    _, seconds = heard(daemon)
+    assert seconds == pytest.approx(TEXT_S / 2, abs=0.04)
+    began = daemon.mark()
+    line = client.begin_say(TEXT + ", " + TEXT)
+    wait_for(lambda: client.queue().speaking, what="it sounds")
+    client.set_voice(when="now", plain=True)  # within a sound its pace stays, and no word is lost
+    assert line.result(PATIENCE_S).outcome == "finished"
+    seconds = hearing.seconds(hearing.voices(daemon.sound_from(began), HZ), "low")
+    assert 0.9 * TEXT_S < seconds < 2.2 * TEXT_S
+    assert client.status()["outputs"]["main"]["fields"] == {}
+    assert client.set_voice("low", pitch=1.0).fields == {"pitch": 1.0}
+    assert client.set_voice("high").fields == {}
+    client.set_voice("low")
 
 
 @pytest.mark.parametrize(

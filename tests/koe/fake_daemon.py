@@ -210,7 +210,10 @@ class FakeDaemon:
             "stop": lambda r: {"dropped": [7, 8]},
             "clear": lambda r: {"dropped": [8]},
             "skip": lambda r: {"utterance": 7},
-            "voice": lambda r: {"voice": r.name or "hana", "previous": "hana"},
+            "voice": lambda r: {
+                "voice": r.name or "hana", "previous": "hana",
+                "fields": {} if r.pitch is None else {"pitch": r.pitch, "volume": r.volume},
+            },
             "mode": lambda r: {"mode": r.mode or "speak", "previous": "speak",
                                "modes": {"main": r.mode or "speak"}},
             "phrase": lambda r: {"utterance": utterance, "voice": "hana", "canned": True},

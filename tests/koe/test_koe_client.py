@@ -47,6 +47,8 @@ CALLS: list[tuple[Callable[[Client], Any], protocol.Request, Any]] = [
     (lambda c: c.set_mode("all_muted"), protocol.Mode(mode="all_muted"), None),
     (lambda c: c.voice(), protocol.Voice(), "hana"),
     (lambda c: c.set_voice("mei", "now").previous, protocol.Voice(name="mei", when="now"), "hana"),
+    (lambda c: c.set_voice(pitch=3.0, volume=1.0).fields, protocol.Voice(pitch=3.0, volume=1.0),
+     {"pitch": 3.0, "volume": 1.0}),
     (lambda c: [(v.name, v.ready, v.tags, v.error) for v in c.voices()], protocol.Voices(),
      [("hana", True, ("calm",), ""), ("rex", False, (), "no file")]),
     (lambda c: (c.queue().speaking[0].utterance, c.queue().waiting[0].author), protocol.Queue(),

@@ -63,7 +63,7 @@ def line(number: int, text: str = "hello", **more: object) -> Line:
 def test_what_waits_is_read_back_as_it_was(book: Book) -> None:
     rich = line(
         2, "こんにちは", priority="urgent", lang="ja", key="k", author="ann", expires_at=120.5,
-        explicit_voice=True, style="happy", delivery=Delivery(1.25, top_k=5),
+        explicit_voice=True, style="happy", delivery=Delivery(1.25, top_k=5, pitch=-3.5),
     )  # fmt: skip
     book.add(line(1), rich, line(3))
     book.journal.drop(1)
@@ -74,10 +74,16 @@ def test_what_waits_is_read_back_as_it_was(book: Book) -> None:
     assert not book.journal.path.exists()
 
 
-def test_a_line_that_an_older_koed_wrote_is_read() -> None:
+@pytest.mark.parametrize(
+    ("more", "style", "delivery"),
+    [([], "", PLAIN), (["happy", 1.25, None, 5, 7], "happy", Delivery(1.25, top_k=5, seed=7))],
+)
+def test_a_line_that_an_older_koed_wrote_is_read(
+    more: list[object], style: str, delivery: Delivery
+) -> None:
     head = msgpack.packb(["koed journal", 1, MACHINE])
-    (found,) = journal.read(head + msgpack.packb(WRITTEN), MACHINE)
-    assert (found.line.text, found.line.style, found.line.delivery) == ("t", "", PLAIN)
+    (found,) = journal.read(head + msgpack.packb(WRITTEN + more), MACHINE)
+    assert (found.line.text, found.line.style, found.line.delivery) == ("t", style, delivery)
 
 
 def test_a_line_whose_text_comes_in_pieces_is_told_and_never_said(book: Book) -> None:

@@ -146,6 +146,15 @@ def test_what_is_set_by_a_rule_is_not_kept(tmp_path: Path) -> None:
     assert (two.held, two.voice) == ("", "high")
 
 
+def test_how_the_living_voice_speaks_is_not_kept(tmp_path: Path) -> None:
+    one = Start(tmp_path).resume()
+    one.person(protocol.Voice(name="high", pitch=3.0), protocol.Voice(range=0.5))
+    assert one.world.player.lineup.living("high", "main").given == {"pitch": 3.0, "range": 0.5}
+    two = Start(tmp_path).resume()
+    assert two.voice == "high"
+    assert two.world.player.lineup.living("high", "main").given == {}
+
+
 def test_a_voice_that_is_gone_is_told_and_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

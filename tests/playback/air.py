@@ -54,6 +54,12 @@ TEXTS = (
     "Canned words are heard at once, and here is more of them.",
 )
 CANNED = TEXTS[-1]
+OWN = (PLAIN,) * 6 + (Delivery(pitch=5.0), Delivery(speed=0.8, volume=-3.0))
+"""What a line says of itself."""
+LIVING: tuple[dict[str, Any], ...] = (
+    {}, {}, {"pitch": 3.0}, {"speed": 1.5, "volume": -6.0}, {"plain": True}, {"range": 0.5},
+)  # fmt: skip
+"""What is said of the living voice."""
 OVER = ("utterance.finished", "utterance.skipped", "utterance.dropped", "utterance.failed")
 
 
@@ -89,7 +95,10 @@ class ImitatedHost:
     def __init__(self, world: Air, restyle: bool, word_times: bool) -> None:
         self._world = world
         self.state: Any = "up"
-        self.capabilities = Capabilities(("*",), restyle=restyle, word_times=word_times)
+        self.capabilities = Capabilities(
+            ("*",), restyle=restyle, word_times=word_times,
+            line_fields=("speed", "pitch") if restyle else ("speed",),
+        )  # fmt: skip
         self.works: dict[int, Work] = {}
         self.spoken: dict[int, Job] = {}
         """Every job there ever was."""
@@ -260,6 +269,38 @@ class Shelf:
 # --- what is watched --------------------------------------------------------------------------
 
 
+class Manner:
+    """How each line is to be spoken, by what was asked for: nothing of it is the player's."""
+
+    def __init__(self, outputs: list[str], voice: str) -> None:
+        self._current = dict.fromkeys(outputs, voice)
+        self._living = dict.fromkeys(outputs, PLAIN)
+        self._lines: dict[int, Delivery] = {}
+
+    def queue(self, line: Line) -> None:
+        mine = line.voice == self._current[line.output]
+        self._lines[line.utterance] = self._living[line.output] if mine else PLAIN
+
+    def of(self, line: Line) -> Delivery:
+        return line.delivery.over(self._lines[line.utterance])
+
+    def change(self, asked: protocol.Voice, lineup: Lineup) -> None:
+        """``lineup`` tells which lines wait, which sound, and in which voice."""
+        fields = Delivery.read_from(asked)
+        for output in self._current if asked.output is None else [asked.output]:
+            if asked.name not in (None, self._current[output]) or asked.plain:
+                self._living[output] = PLAIN
+            self._living[output] = fields.over(self._living[output])
+            self._current[output] = asked.name or self._current[output]
+            if asked.when != "next":
+                for line in lineup.queue.waiting(output):
+                    self.queue(line)
+            for utterance in lineup.channels[output].utterances():
+                mine = asked.name is not None or utterance.voice == self._current[output]
+                if asked.when == "now" and utterance.begun and mine:
+                    self._lines[utterance.number] = self._living[output]
+
+
 class WatchedPlayer(Player):
     """Looks at every step; a twin must do the same."""
 
@@ -308,6 +349,8 @@ class Air:
         self, seed: int, *, outputs: int = 1, urgent: str = "", twin: bool = False
     ) -> None:
         self.random = r = random.Random(seed)
+        self.fields = random.Random(f"fields {seed}")
+        """Apart from the other dice, so that a seed is otherwise what it was without them."""
         self.now = 0.0
         queue = QueueConfig(
             urgent=urgent or r.choice(["interrupt", "duck", "overlap"]),  # type: ignore[arg-type]
@@ -327,6 +370,7 @@ class Air:
         }
         self._outlets = {name: Outlet(m, lambda f: f / RATE) for name, m in self.mixers.items()}
         lanes = {name: 1 + 2 * n for n, name in enumerate(self.mixers)}
+        self.manner = Manner(list(lanes), self.config.voice)
         self._twin = Player(self.config, lanes, take) if twin else None
         self.player = WatchedPlayer(self, self._twin, self.config, lanes, take)
         self.lineup: Lineup = self.player.lineup
@@ -373,6 +417,8 @@ class Air:
     def look(self, item: Any, done: list[Effect]) -> None:
         """After a step: what it wants done, and the state it leaves."""
         self.log.append((round(self.now, 3), item))
+        if isinstance(item, protocol.Voice):
+            self.manner.change(item, self.lineup)
         for effect in done:
             if isinstance(effect, effects.Arrange):
                 named = self._named[effect.lane]
@@ -388,10 +434,24 @@ class Air:
                 require(serial not in self._spoken, "6: owned twice", serial)
                 self._spoken.add(serial)
                 require(self.lineup.part_of(serial), "6: spoken for nobody", serial)
+                self._look_at_manner(effect, *self.lineup.part_of(serial))  # type: ignore[misc]
         if len(done) > 1:  # something besides the answer
             for channel in self.lineup.channels.values():
                 for lane in channel.lanes:
                     self._look_at_lane(lane, item)
+
+    def _look_at_manner(self, effect: Any, utterance: Any, part: Part) -> None:
+        """Invariant 9: a line, its voice and what was last said of that, in this order."""
+        wanted = self.manner.of(utterance.line)
+        gain_db = part.voice.gain_db + (wanted.volume or 0.0)
+        require(part.entry().gain_db == gain_db, "9: another volume", wanted, part)
+        obeyed = self.hosts[part.voice.engine].capabilities.line_fields
+        pitch = wanted.pitch if "pitch" in obeyed else None
+        if isinstance(effect, effects.Play):
+            require(not pitch and not wanted.speed, "9: rendered ahead otherwise", wanted)
+            return
+        told = effect.job.settings.get("pitch"), effect.job.speed
+        require(told == (pitch, wanted.speed or 1.0), "9: spoken otherwise", wanted, effect)
 
     def _look_at_lane(self, lane: Any, item: Any) -> None:
         expected = [part.serial for line in lane.utterances for part in line.parts]
@@ -544,12 +604,15 @@ class Air:
         ttl_s = rest.pop("ttl_s", None)
         voice = rest.pop("voice", None)
         output = rest.pop("output", None) or next(iter(self.mixers))
+        name = voice or self.lineup.current_voice(output)
         line = Line(
-            self._utterance, text, voice or self.lineup.current_voice(output), output,
+            self._utterance, text, name, output,
             queued_at=self.now, expires_at=None if ttl_s is None else self.now + ttl_s,
-            explicit_voice=voice is not None, **rest,
+            explicit_voice=voice is not None, living=self.lineup.living(name, output),
+            delivery=self.fields.choice(OWN), **rest,
         )  # fmt: skip
         self.queued[line.utterance] = line
+        self.manner.queue(line)
         self.ask(Submit(line, in_pieces))
         return line.utterance
 
@@ -657,7 +720,10 @@ class Air:
     def _switch(self) -> None:
         name = self.random.choice(["low", "high", "other"])
         when: Any = self.random.choice(["next", "line", "now", "now"])
-        self.ask(protocol.Voice(name=name, when=when))
+        more: Any = self.fields.choice(LIVING)
+        named = not more or self.fields.random() < 0.4
+        output = self.fields.choice([None, *self.mixers]) if more else None
+        self.ask(protocol.Voice(name=name if named else None, when=when, output=output, **more))
 
     def _some(self) -> int:
         return self.random.randint(max(1, self._utterance - 6), max(1, self._utterance))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -156,15 +157,17 @@ def test_hold_keeps_lines_waiting() -> None:
     assert queue.peek("main") is not None
 
 
-def test_revoice_touches_only_waiting_lines_that_named_no_voice() -> None:
+def test_what_waits_is_changed_where_it_stands_and_what_sounds_is_not() -> None:
     queue = empty_queue()
     sounding = line(1)
     queue.submit(sounding)
     queue.begin(sounding)
     queue.submit(line(2))
-    queue.submit(line(3, explicit_voice=True))
-    queue.revoice(lambda line: "rin")
-    assert [x.voice for x in queue.waiting()] == ["rin", "hana"]
+    queue.submit(line(3, "urgent"))
+    queue.revise(lambda line: replace(line, voice="rin"), "side")
+    assert {x.voice for x in queue.waiting()} == {"hana"}
+    queue.revise(lambda line: replace(line, voice=f"rin{line.utterance}"), "main")
+    assert [x.voice for x in queue.waiting()] == ["rin3", "rin2"]
     assert queue.speaking()[0].voice == "hana"
 
 
@@ -173,7 +176,7 @@ def test_begin_finds_a_line_whose_voice_has_changed() -> None:
     queue.submit(line(1))
     seen = queue.peek("main")
     assert seen is not None
-    queue.revoice(lambda line: "rin")
+    queue.revise(lambda line: replace(line, voice="rin"))
     queue.begin(seen)
     assert order(queue) == []
 

@@ -30,7 +30,7 @@ def test_next_changes_only_what_is_said_from_now_on() -> None:
     done = switch(rig, "high", "next")
     assert [type(effect).__name__ for effect in done] == ["Publish", "Publish", "Publish"]
     assert rig.words() == ["One", "two"]
-    assert rig.answer == {"voice": "high", "previous": "low"}
+    assert rig.answer == {"voice": "high", "previous": "low", "fields": {}}
     rig.say(2)
     switch(rig, "alone", "next")
     assert [line.voice for line in rig.lineup.queue.waiting()] == ["low"]

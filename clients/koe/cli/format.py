@@ -56,11 +56,15 @@ def _say(result: Mapping[str, Any]) -> Iterable[str]:
     if result.get("position"):
         text += f", {result['position']} before it"
     yield text + (", cut to the length allowed" if result.get("truncated") else "")
+    yield from _ignored(result)
+    if result.get("held"):
+        yield waits(result["held"])
+
+
+def _ignored(result: Mapping[str, Any]) -> Iterable[str]:
     if result.get("ignored"):
         fields = ", ".join(map(str, result["ignored"]))
         yield f"without {plain(fields)}: the engine of this voice has no such thing"
-    if result.get("held"):
-        yield waits(result["held"])
 
 
 def _dropped(result: Mapping[str, Any]) -> Iterable[str]:
@@ -77,7 +81,13 @@ def _skip(result: Mapping[str, Any]) -> Iterable[str]:
 def _voice(result: Mapping[str, Any]) -> Iterable[str]:
     previous = result.get("previous")
     changed = previous and previous != result.get("voice")
-    yield plain(result.get("voice")) + (f" (before: {plain(previous)})" if changed else "")
+    fields = (result.get("fields") or {}).items()
+    yield (
+        plain(result.get("voice"))
+        + (f" (before: {plain(previous)})" if changed else "")
+        + ("".join(f", {plain(name)} {plain(_scalar(value))}" for name, value in fields))
+    )
+    yield from _ignored(result)
 
 
 def _mode(result: Mapping[str, Any]) -> Iterable[str]:
@@ -238,6 +248,7 @@ EVENTS: dict[str, str] = {
     "utterance.failed": "line {utterance}: {message} ({code})",
     "chat.line": "{verdict} {reason}: {who}{text}",
     "voice.changed": "{previous} -> {voice} ({when})",
+    "voice.fields": "{voice}: {fields} ({when})",
     "mode.changed": "{previous} -> {mode} by {by}",
     "voice.ready": "{voice}",
     "voice.broken": "{voice}: {message} ({code})",

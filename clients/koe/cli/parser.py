@@ -24,11 +24,13 @@ def option(*names: str, **settings: Any) -> Spec:
 OUTPUT = option("--output", metavar="O", help="one of koed's outputs; by default the voice's")
 ANY_OUTPUT = option("--output", metavar="O", help="one of koed's outputs; by default all")
 PRIORITY = ("urgent", "normal", "chatter")
-LINE_FIELDS: dict[str, Spec] = {
-    "style": option("--style", metavar="S", help="a style of the voice; koe voices lists them"),
-    "reference": option("--reference", metavar="S",
-                        help="imitate the clip of this style, and nothing else of it"),
+SPOKEN_FIELDS: dict[str, Spec] = {
     "speed": option("--speed", metavar="X", type=float, help="0.5 to 2; 2 is twice as fast"),
+    "pitch": option("--pitch", metavar="X", type=float, help="-12 to 12 semitones above its own"),
+    "range": option("--range", metavar="X", type=float,
+                    help="of its intonation, 0 to 2: 0 is monotone, 2 twice as lively"),
+    "energy": option("--energy", metavar="DB", type=float, help="-12 to 12: effort of speaking"),
+    "volume": option("--volume", metavar="DB", type=float, help="-24 to 12: as loud, any voice"),
     "temperature": option("--temperature", metavar="X", type=float,
                           help="of a neural voice, 0.01 to 2: low is steady, high is lively"),
     "top_k": option("--top-k", dest="top_k", metavar="N", type=int,
@@ -37,6 +39,12 @@ LINE_FIELDS: dict[str, Spec] = {
                    help="of a neural voice: the same one makes the same text sound the same"),
 }  # fmt: skip
 """By their names on the wire."""
+LINE_FIELDS: dict[str, Spec] = {
+    "style": option("--style", metavar="S", help="a style of the voice; koe voices lists them"),
+    "reference": option("--reference", metavar="S",
+                        help="imitate the clip of this style, and nothing else of it"),
+    **SPOKEN_FIELDS,
+}  # fmt: skip
 LINE = (
     option("--voice", metavar="V", help="the profile to speak with; by default the current one"),
     option("--lang", metavar="L", help="zh, ja, ko, en, ...; by default by voice and script"),
@@ -62,11 +70,15 @@ COMMANDS: dict[str, tuple[str, str, tuple[Spec, ...]]] = {
         option("--stream", action="store_true",
                 help="all of the input is one line, spoken while it still comes"),
     )),
-    "voice": ("tell or change the current voice", "koe voice rin --when now", (
-        option("name", nargs="?", metavar="NAME", help="the new voice; none = tell the current"),
+    "voice": ("tell or change the current voice, or how it speaks",
+              "koe voice rin --when now; koe voice --pitch 3 --range 1.4", (
+        option("name", nargs="?", metavar="NAME", help="the new voice; none = the current one"),
         option("--when", choices=("next", "line", "now"), default="next",
                 help="from the next line on; also for waiting lines; in mid-sentence"),
         OUTPUT,
+        *SPOKEN_FIELDS.values(),
+        option("--plain", action="store_true", default=None,
+                help="as its profile says again; fields hold until then or another voice"),
     )),
     "voices": ("list the voices", "koe voices", ()),
     "phrase": ("speak a phrase of the configuration at once", "koe phrase welcome --voice hana", (

@@ -171,6 +171,19 @@ class VoiceChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceFields(Event):
+    """The current voice of an output is to speak otherwise, or, with other ``fields`` than it had,
+    is another one. ``when`` as it was asked for."""
+
+    event: ClassVar[str] = "voice.fields"
+    voice: str
+    fields: dict[str, float]
+    """All that hold now, by name."""
+    when: When
+    output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModeChanged(Event):
     """What may sound on an output. ``by``: ``client`` (a request) or ``obs``."""
 
@@ -402,6 +415,7 @@ EVENTS: dict[str, type[Event]] = {
         UtteranceFailed,
         ChatLine,
         VoiceChanged,
+        VoiceFields,
         ModeChanged,
         VoiceReady,
         VoiceBroken,

@@ -32,22 +32,36 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LineFields(Request):
-    """How a line is spoken; None = as its voice does. What the engine of the voice cannot do is
+class SpokenFields(Request):
+    """How something is spoken; None = as its voice does. What the engine of the voice cannot do is
     named in the result (``ignored``)."""
 
-    style: str | None = None
-    """One of the styles of its voice."""
-    reference: str | None = None
-    """The style whose clip is imitated, while all else is as without it: a name, never a path."""
     speed: float | None = None
     """Ratio, 0.5 to 2."""
+    pitch: float | None = None
+    """Semitones above the voice's own, -12 to 12."""
+    range: float | None = None
+    """Ratio of the voice's own intonation, 0 to 2; 0 = monotone."""
+    energy: float | None = None
+    """Effort of speaking in dB, -12 to 12; it changes the sound of a voice as well."""
+    volume: float | None = None
+    """Loudness in dB, -24 to 12; of any voice."""
     temperature: float | None = None
     """Of a neural voice, 0.01 to 2: the lower, the steadier; the higher, the livelier."""
     top_k: int | None = None
     """Of a neural voice, 1 to 1024: among so many of the likeliest sounds it chooses."""
     seed: int | None = None
     """Of a neural voice, 0 to 2147483647: the same one makes the same text sound the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineFields(SpokenFields):
+    """How a line is spoken."""
+
+    style: str | None = None
+    """One of the styles of its voice."""
+    reference: str | None = None
+    """The style whose clip is imitated, while all else is as without it: a name, never a path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,14 +206,18 @@ class Mode(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Voice(Request):
-    """Get (no ``name``) or set the current voice. ``when``: ``next`` = lines queued from now on;
-    ``line`` = also the waiting ones that named no voice; ``now`` = also the one that sounds, in
-    mid-sentence. Result: ``{voice, previous}``."""
+class Voice(SpokenFields):
+    """Get (nothing given) or set the current voice and how it speaks. ``when``: ``next`` = lines
+    queued from now on; ``line`` = also the waiting ones that named no voice; ``now`` = also the one
+    that sounds, in mid-sentence. Fields hold for lines in the current voice until they are given
+    again, another voice is named or koed ends: over what its profile says, under what a line says.
+    Result: ``{voice, previous, fields}``, and ``ignored`` if fields had to be."""
 
     op: ClassVar[str] = "voice"
     name: str | None = None
-    """Of a profile; None = tell the current one."""
+    """Of a profile; None = the current one."""
+    plain: bool | None = None
+    """The fields that were given before hold no more."""
     when: When = "next"
     output: str | None = None
 

@@ -82,10 +82,19 @@ class ChatResult:
 class VoiceResult:
     voice: str
     previous: str = ""
+    fields: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """How it speaks until that is changed, where its profile says otherwise."""
+    ignored: tuple[str, ...] = ()
+    """The fields that its engine cannot obey."""
 
     @classmethod
     def read(cls, result: Mapping[str, Any]) -> VoiceResult:
-        return cls(voice=result.get("voice") or "", previous=result.get("previous") or "")
+        return cls(
+            voice=result.get("voice") or "",
+            previous=result.get("previous") or "",
+            fields=result.get("fields") or {},
+            ignored=tuple(result.get("ignored") or ()),
+        )
 
 
 @dataclass(frozen=True, slots=True)

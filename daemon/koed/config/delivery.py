@@ -1,7 +1,7 @@
 """How something is to be spoken: what can be said of a line, of a style and of a voice. Pure.
 
-A new field of a line is added here and to `koe.wire.requests.LineFields`; an engine that obeys it
-names it in `koed.engine.base.Capabilities.line_fields`.
+A new field of a line is added here, at the end, and to `koe.wire.requests.SpokenFields`; an engine
+that obeys it names it in `koed.engine.base.Capabilities.line_fields`. `MIXED` ones need no engine.
 """
 
 from __future__ import annotations
@@ -28,6 +28,14 @@ class Delivery:
     """Of a neural voice: among so many of the likeliest sounds it chooses."""
     seed: Annotated[int, Range(0, 2**31 - 1)] | None = None
     """Of a neural voice: the same one and the same text give the same sound."""
+    pitch: Annotated[float, Range(-12.0, 12.0)] | None = None
+    """Semitones above what the voice has of its own."""
+    range: Annotated[float, Range(0.0, 2.0)] | None = None
+    """Ratio of the voice's own intonation: 0 = monotone."""
+    energy: Annotated[float, Range(-12.0, 12.0)] | None = None
+    """dB: with how much effort it is spoken, which changes the sound of a voice as well."""
+    volume: Annotated[float, Range(-24.0, 12.0)] | None = None
+    """dB: how loud the mixer plays it, whatever the engine."""
 
     @property
     def given(self) -> dict[str, float]:
@@ -38,15 +46,20 @@ class Delivery:
     @property
     def job_settings(self) -> dict[str, float]:
         """What a job carries beside its own speed and seed."""
-        return {n: v for n, v in self.given.items() if n not in ("speed", "seed")}
+        return {n: v for n, v in self.given.items() if n not in ("speed", "seed", *MIXED)}
+
+    @property
+    def engine_part(self) -> Delivery:
+        """Of this, what makes another sound of an engine."""
+        return dataclasses.replace(self, **dict.fromkeys(MIXED))
 
     def over(self, general: Delivery) -> Delivery:
         """What this says, and where it says nothing, what ``general`` does."""
         return Delivery(**(general.given | self.given))  # type: ignore[arg-type]
 
     def only(self, names: Collection[str]) -> Delivery:
-        """Of this, the fields that an engine obeys."""
-        return Delivery(**{n: v for n, v in self.given.items() if n in names})  # type: ignore[arg-type]
+        """Of this, what can be had of an engine that obeys fields of these ``names``."""
+        return Delivery(**{n: v for n, v in self.given.items() if n in {*names, *MIXED}})  # type: ignore[arg-type]
 
     @staticmethod
     def read_from(source: Any) -> Delivery:
@@ -66,6 +79,8 @@ class Delivery:
         return self
 
 
+MIXED = ("volume",)
+"""The mixer obeys these."""
 NAMES = tuple(field.name for field in dataclasses.fields(Delivery))
 PLAIN = Delivery()
 

@@ -40,8 +40,8 @@ FIELDS = (
     "explicit_voice", "style",
 )  # fmt: skip
 """Of a `Line`, in the order in which they are written; those of its delivery follow."""
-OLDEST = 10
-"""So many of them a journal has at least: koed was updated when it was killed."""
+OLDEST = (10, len(FIELDS) + 4)
+"""So long lines were written before: koed was updated when it was killed."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -86,7 +86,7 @@ def read(data: bytes, this_machine: str) -> list[Unfinished]:
     """What was not over, in the order of the queue; raises `BadJournal` for what is no journal. A
     damaged end loses only itself. Of another start of the machine nothing is ``whole``."""
     unpacker = msgpack.Unpacker(
-        max_buffer_size=MAX_BYTES, max_array_len=20, max_map_len=0, max_ext_len=0, max_bin_len=0
+        max_buffer_size=MAX_BYTES, max_array_len=32, max_map_len=0, max_ext_len=0, max_bin_len=0
     )
     found: dict[int, Unfinished] = {}
     try:
@@ -122,7 +122,7 @@ def _apply(record: Any, found: dict[int, Unfinished]) -> None:
 
 def _line(number: int, values: list[Any]) -> Line:
     """Raises `BadJournal`."""
-    if len(values) not in (OLDEST, len(FIELDS) + len(delivery.NAMES)):
+    if len(values) not in (*OLDEST, len(FIELDS) + len(delivery.NAMES)):
         raise BadJournal("a line of another length")
     told = {"style": ""} | dict(zip(FIELDS, values, strict=False))
     texts = [told[name] for name in ("voice", "output", "style")]

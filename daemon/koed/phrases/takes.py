@@ -26,7 +26,7 @@ def take_key(voice: str, version: str, delivery: Delivery, segments: Sequence[Se
     settings), the engine's version, the delivery, and the segments with their languages."""
     speed = 1.0 if delivery.speed is None else float(delivery.speed)
     parts = [SCHEMA, voice, version, speed, [[s.text, s.lang] for s in segments]]
-    more = {name: value for name, value in delivery.given.items() if name != "speed"}
+    more = delivery.job_settings | ({} if delivery.seed is None else {"seed": delivery.seed})
     if more:  # as if there were none: what was rendered before there were such values is still good
         parts.append(sorted(more.items()))
     return hashlib.sha256(msgpack.packb(parts, use_bin_type=True)).hexdigest()[:32]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from koe.protocol import Held, ModeName
 from koed.audio.arrangement import Entry
+from koed.config.delivery import PLAIN, Delivery
 from koed.playback.queue import PRIORITIES, Priority
 from koed.playback.utterance import Utterance
 
@@ -55,6 +56,8 @@ class Channel:
     paused: bool = False
     voice: str | None = None
     """The current voice of this output, if one was set for it alone."""
+    living: Delivery = PLAIN
+    """How its current voice speaks until that is changed, where its profile says otherwise."""
     ducked_db: float = 0.0
     """Gain of the lower lane, as it was told last."""
     playing: bool = True

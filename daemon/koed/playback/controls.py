@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from koe import protocol
 from koe.protocol import ModeChanged, ModeName, StateChanged
+from koed.config.delivery import PLAIN, Delivery
 from koed.errors import KoedError
 from koed.playback import effects, inputs
 from koed.playback.channel import Channel
 from koed.playback.handover import Handover
 from koed.playback.lineup import Lineup
+from koed.playback.queue import Line
 from koed.playback.script import Script
 
 OPEN_LINE_TEXTS = 20
@@ -189,26 +192,57 @@ class Controls:
     def voice(self, request: protocol.Voice) -> dict[str, Any]:
         """``name`` is a voice that there is, and with ``when`` "now" a compiled one."""
         lineup = self._lineup
-        lineup.channels_of(request.output)
+        fields = Delivery.read_from(request)
+        channels = lineup.channels_of(request.output)
         previous = lineup.current_voice(request.output)
         name = request.name
-        if name is None:
-            return {"voice": previous, "previous": previous}
-        if request.output is None:
-            lineup.voice = name
-        for channel in lineup.channels_of(request.output):
-            channel.voice = None if request.output is None else name
-        if request.when in ("line", "now"):
-            chosen = name
-            lineup.queue.revoice(
-                lambda line: lineup.voices.styled(chosen, line.style), request.output
-            )
-        voice = lineup.voices.by_name.get(name)
-        if request.when == "now" and voice is not None and voice.ready:
+        changed = self._set_living(channels, request, fields)
+        if name is not None:
+            self._set_voice(channels, request.output, name)
+        asked = name is not None or request.plain or fields != PLAIN
+        if asked and request.when in ("line", "now"):
+            lineup.queue.revise(lambda line: self._revised(line, name), request.output)
+        voice = lineup.voices.by_name.get(name) if name is not None else None
+        if asked and request.when == "now" and (name is None or (voice and voice.ready)):
             self._handover.switch_now(voice, request.output)
-        lineup.publish(
-            protocol.VoiceChanged(
-                voice=name, previous=previous, when=request.when, output=request.output
+        if name is not None:
+            lineup.publish(
+                protocol.VoiceChanged(
+                    voice=name, previous=previous, when=request.when, output=request.output
+                )
             )
-        )
-        return {"voice": name, "previous": previous}
+        for channel in changed:
+            lineup.publish(
+                protocol.VoiceFields(
+                    voice=lineup.current_voice(channel.name), fields=channel.living.given,
+                    when=request.when, output=channel.name,
+                )
+            )  # fmt: skip
+        current = lineup.current_voice(request.output)
+        return {"voice": current, "previous": previous, "fields": channels[0].living.given}
+
+    def _set_living(
+        self, channels: list[Channel], request: protocol.Voice, fields: Delivery
+    ) -> list[Channel]:
+        """How the current voices speak from now on; the outputs where that is another way."""
+        changed = []
+        for channel in channels:
+            same = request.name in (None, self._lineup.current_voice(channel.name))
+            living = fields.over(channel.living if same and not request.plain else PLAIN)
+            if living != channel.living:
+                channel.living = living
+                changed.append(channel)
+        return changed
+
+    def _set_voice(self, channels: list[Channel], output: str | None, name: str) -> None:
+        if output is None:
+            self._lineup.voice = name
+        for channel in channels:
+            channel.voice = None if output is None else name
+
+    def _revised(self, line: Line, name: str | None) -> Line:
+        """A waiting line as it is to be spoken now: in another voice if it named none."""
+        voice = line.voice
+        if name is not None and not line.explicit_voice:
+            voice = self._lineup.voices.styled(name, line.style)
+        return replace(line, voice=voice, living=self._lineup.living(voice, line.output))

@@ -11,6 +11,8 @@ import logging
 
 from koe.protocol import EngineFallback, EngineRetry
 from koed.audio.arrangement import Joint
+from koed.config.delivery import Delivery
+from koed.config.styles import voice_of
 from koed.playback.channel import Lane
 from koed.playback.lineup import Lineup
 from koed.playback.script import Planned
@@ -200,16 +202,33 @@ class Handover:
 
     # --- another voice ------------------------------------------------------------------------
 
-    def switch_now(self, voice: VoiceState, output: str | None) -> None:
-        """The lines that sound go on in another voice, from the next chunk or word; those with a
-        style in that of the other voice, if it has one that is ready."""
+    def switch_now(self, voice: VoiceState | None, output: str | None) -> None:
+        """The lines that sound go on in the current voice as it is to speak now, from the next
+        chunk or word; those with a style in that of the voice, if it has one that is ready. None:
+        those that are spoken in it already, the others as they were."""
+        voices = self._lineup.voices
         for channel in self._lineup.channels_of(output):
+            current = voice_of(self._lineup.current_voice(channel.name))
             for lane in channel.lanes:
-                for utterance in list(lane.utterances):
-                    wanted = self._lineup.voices.ready_style(voice, utterance.line.style)
-                    if utterance.begun and utterance.voice != wanted.name:
-                        utterance.voice = wanted.name
-                        self._switch(lane, utterance, wanted)
+                for utterance in [line for line in lane.utterances if line.begun]:
+                    if voice is not None:
+                        wanted = voices.ready_style(voice, utterance.line.style)
+                        self._go_on(lane, utterance, wanted, channel.living)
+                    elif voice_of(utterance.voice) == current:
+                        wanted = voices.by_name[utterance.voice]
+                        self._go_on(lane, utterance, wanted, channel.living)
+
+    def _go_on(self, lane: Lane, utterance: Utterance, voice: VoiceState, living: Delivery) -> None:
+        voices = self._lineup.voices
+        spoken = voices.delivery(utterance.delivery, voice)
+        utterance.living = living
+        if not voices.as_ever(utterance.delivery, voice):
+            utterance.take = None
+        if utterance.voice != voice.name:
+            utterance.voice = voice.name
+            self._switch(lane, utterance, voice)
+        elif spoken != voices.delivery(utterance.delivery, voice) and voices.own(utterance):
+            self._switch(lane, utterance, voice)
 
     def _switch(self, lane: Lane, utterance: Utterance, voice: VoiceState) -> None:
         serial, played_s = lane.position

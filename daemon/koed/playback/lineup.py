@@ -25,7 +25,7 @@ from koe.protocol import (
     UtteranceSkipped,
 )
 from koed.config.daemon import Config
-from koed.config.delivery import PLAIN
+from koed.config.delivery import PLAIN, Delivery
 from koed.config.styles import voice_of
 from koed.engine.base import Job, Owner
 from koed.errors import KoedError
@@ -143,6 +143,12 @@ class Lineup:
         """Name of the voice of lines that name none."""
         own = self.channels[output].voice if output in self.channels else None
         return own or self.voice
+
+    def living(self, voice: str, output: str) -> Delivery:
+        """How a line in ``voice`` is spoken there: the current voice as it is to speak now, another
+        one as its profile says."""
+        current = voice_of(voice) == voice_of(self.current_voice(output))
+        return self.channels[output].living if current else PLAIN
 
     # --- what is to be done -------------------------------------------------------------------
 
@@ -264,13 +270,14 @@ class Lineup:
     def _enter(self, lane: Lane, line: Line) -> None:
         """Prepare a line; it waits in the queue until it sounds."""
         utterance = self._utterances[line.utterance]
-        utterance.line, utterance.voice, utterance.retries = line, line.voice, 0
-        utterance.tagged = True
+        utterance.line, utterance.voice, utterance.living = line, line.voice, line.living
+        utterance.retries, utterance.tagged = 0, True
         lane.utterances.append(utterance)
         try:
             voice = self.voices.by_name.get(line.voice)
-            plain = line.delivery == PLAIN and not utterance.in_pieces
-            if voice is not None and voice.ready and plain:
+            if voice is None or not voice.ready or utterance.in_pieces:
+                return
+            if self.voices.as_ever(utterance.delivery, voice):
                 utterance.take = self._takes(line.text, voice)
             if utterance.script is None:
                 canned = utterance.take is not None
@@ -361,7 +368,8 @@ class Lineup:
         assert lane is not None, "who is on no lane asks for nothing"
         self._make_way(lane, utterance, voice.engine)
         joint = planned.joint
-        part = Part(self.next_serial, planned, voice)
+        delivery = self.voices.delivery(utterance.delivery, voice)
+        part = Part(self.next_serial, planned, voice, delivery.volume or 0.0)
         self.next_serial += len(OWNERS)
         part.joint = joint if joint and utterance.part(joint.old) else None
         utterance.parts.append(part)
@@ -374,7 +382,6 @@ class Lineup:
             self.effect(effects.Play(part.serial, piece))
             self.complete(utterance, part)
             return
-        delivery = self.voices.delivery(utterance.line, voice)
         job = Job(
             serial=part.serial,
             lane=lane.number,

@@ -43,6 +43,8 @@ class Line:
     """What the request chose among the styles of its voice, as the end of a voice's name: another
     voice that is given to the line is to have it too, if it can."""
     delivery: Delivery = PLAIN
+    living: Delivery = PLAIN
+    """How the current voice was to speak when it was queued: what ``delivery`` says counts more."""
     tags: tuple[str, ...] = ()
     """Styles to which its text may change, if that comes in pieces."""
     marks: tuple[tuple[int, str], ...] = ()
@@ -218,14 +220,12 @@ class Queue:
     def held(self, output: str) -> bool:
         return self._outputs[output].held
 
-    def revoice(self, voice: Callable[[Line], str], output: str | None = None) -> None:
-        """Give another voice to the waiting lines that named none."""
+    def revise(self, change: Callable[[Line], Line], output: str | None = None) -> None:
+        """Change the waiting lines where they stand."""
         for name, state in self._outputs.items():
             if output in (None, name):
                 for queue in state.waiting.values():
-                    queue[:] = [
-                        x if x.explicit_voice else replace(x, voice=voice(x)) for x in queue
-                    ]
+                    queue[:] = map(change, queue)
 
     def amend(self, utterance: int, text: str, author: str | None, key: str | None) -> bool:
         """Change a line that waits, where it stands; False if it does not wait any more."""

@@ -18,7 +18,7 @@ import numpy as np
 from koe import protocol
 from koed.audio.arrangement import Report
 from koed.config.daemon import AudioConfig, Config, EngineConfig, QueueConfig, TextConfig
-from koed.config.delivery import Delivery
+from koed.config.delivery import PLAIN, Delivery
 from koed.engine.base import Mouth, Word
 from koed.playback import inputs
 from koed.playback.effects import Effect
@@ -154,7 +154,7 @@ def _head(player: Player) -> dict[str, Any]:
         "serial": lineup.next_serial,
         "voice": lineup.voice,
         "channels": {
-            name: [c.muted, c.mode, c.paused, c.voice, c.panicked]
+            name: [c.muted, c.mode, c.paused, c.voice, c.panicked, plain(c.living)]
             for name, c in lineup.channels.items()
         },
         "known": [
@@ -229,11 +229,13 @@ def _player(head: dict[str, Any], taken: deque[tuple[str, Take]]) -> Player:
 
     player = Player(config, head["lanes"], takes)
     lineup = player.lineup
-    for name, (muted, mode, paused, voice, *panicked) in head["channels"].items():
+    for name, (muted, mode, paused, voice, *newer) in head["channels"].items():
         channel = lineup.channels[name]
         channel.muted, channel.mode = muted, mode
         channel.paused, channel.voice = paused, voice
-        channel.panicked = bool(panicked and panicked[0])  # older recordings know of none
+        # older recordings know of neither
+        channel.panicked = bool(newer and newer[0])
+        channel.living = value_of(newer[1]) if len(newer) > 1 else PLAIN
         lineup.queue.hold(name, channel.silent)
     start = inputs.Moment(0.0)
     waiting = [inputs.Submit(value_of(line)) for line in head["waiting"]]

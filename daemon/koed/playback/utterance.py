@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from koed.audio.arrangement import Entry, Joint
+from koed.config.delivery import PLAIN, Delivery
 from koed.engine.base import Mouth, Word
 from koed.playback.queue import Line
 from koed.playback.script import Planned, Script
@@ -31,6 +32,8 @@ class Part:
     serial: int
     planned: Planned
     voice: VoiceState
+    volume_db: float = 0.0
+    """Above what brings the voice to its loudness."""
     joint: Joint | None = None
     """The planned one, if what it continues still stood on the lane when it was asked for."""
     until_s: float | None = None
@@ -64,7 +67,8 @@ class Part:
 
     def entry(self, shut: bool = False) -> Entry:
         """Its place in the list of its lane."""
-        return Entry(self.serial, self.voice.gain_db, self.joint, self.until_s, shut)
+        gain_db = self.voice.gain_db + self.volume_db
+        return Entry(self.serial, gain_db, self.joint, self.until_s, shut)
 
     def track_s(self, word: Word | Mouth) -> float:
         """When a word or a shape begins in this part's own track."""
@@ -146,6 +150,8 @@ class Utterance:
     """None until it is prepared, but for one that comes in pieces."""
     voice: str = ""
     """Name of the voice that speaks it now: the line's, a fallback's, or one switched to."""
+    living: Delivery = PLAIN
+    """The line's, or that of the current voice when it was changed in mid-line."""
     parts: list[Part] = field(default_factory=list)
     """In the order of the text; what was heard is not among them."""
     begun: bool = False
@@ -171,6 +177,11 @@ class Utterance:
     @property
     def number(self) -> int:
         return self.line.utterance
+
+    @property
+    def delivery(self) -> Delivery:
+        """How it is spoken, where that is not left to the voice."""
+        return self.line.delivery.over(self.living)
 
     @property
     def text(self) -> str:

@@ -11,7 +11,6 @@ from koed.config.delivery import PLAIN, Delivery
 from koed.config.styles import styled, voice_of
 from koed.engine.jobs import EngineState
 from koed.errors import KoedError
-from koed.playback.queue import Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +121,15 @@ class Voices:
         found = self.by_name.get(self.styled(voice.name, style))
         return found if found is not None and found.ready else voice
 
-    def delivery(self, line: Line, voice: VoiceState) -> Delivery:
-        """How a voice speaks a line, as far as its engine can."""
+    def delivery(self, wanted: Delivery, voice: VoiceState) -> Delivery:
+        """How a voice speaks what is ``wanted`` so, as far as its engine can."""
         engine = self.engines.get(voice.engine)
-        wanted = line.delivery.over(voice.delivery)
-        return wanted.only(engine.line_fields) if engine else PLAIN
+        return wanted.over(voice.delivery).only(engine.line_fields if engine else ())
+
+    def as_ever(self, wanted: Delivery, voice: VoiceState) -> bool:
+        """Whether a voice makes the sound that it makes by itself."""
+        made, own = self.delivery(wanted, voice), self.delivery(PLAIN, voice)
+        return made.engine_part == own.engine_part
 
     def can_restyle(self, voice: VoiceState) -> bool:
         engine = self.engines.get(voice.engine)

@@ -178,11 +178,12 @@ class Handlers:
             self._book.check(request.voice)
         choice = chosen(self._book, voice, request.style, request.reference)
         voice, delivery = styled(voice, choice.style), delivery.over(choice.delivery)
+        output = self._output(request.output, voice)
         line = Line(
             utterance=self.number(),
             text=text,
             voice=voice,
-            output=self._output(request.output, voice),
+            output=output,
             priority=request.priority,
             lang=request.lang,
             key=request.key,
@@ -192,6 +193,7 @@ class Handlers:
             explicit_voice=request.voice is not None,
             style=choice.style,
             delivery=delivery,
+            living=self._lineup.living(voice, output),
             tags=self._tags(request) if in_pieces else (),
             marks=marks,
         )
@@ -210,15 +212,16 @@ class Handlers:
             "position": admission.position,
             "held": self._lineup.channels[line.output].held,
         }
-        ignored = self._ignored(request, voice)
-        return result | ({"ignored": ignored} if ignored else {})
+        return result | self._ignored(request, voice)
 
-    def _ignored(self, request: protocol.Say | protocol.SayOpen, voice: str) -> list[str]:
+    def _ignored(self, request: protocol.SpokenFields, voice: str) -> dict[str, list[str]]:
         """What the engine of a voice cannot obey, as far as that is known by now."""
         state = self._lineup.voices.by_name.get(voice)
         engine = self._lineup.voices.engines.get(state.engine) if state else None
-        given = Delivery.read_from(request).given
-        return [name for name in given if engine and name not in engine.line_fields]
+        given = Delivery.read_from(request)
+        obeyed = given.only(engine.line_fields).given if engine else given.given
+        ignored = [name for name in given.given if name not in obeyed]
+        return {"ignored": ignored} if ignored else {}
 
     def _tags(self, request: protocol.Say | protocol.SayOpen) -> tuple[str, ...]:
         """The styles to which the text may change: if its voice allows it, and never in a chat."""
@@ -268,7 +271,7 @@ class Handlers:
         if request.name is not None:
             self._check_voice(request.name, request.when)
         changed: dict[str, Any] = self._dispatch.ask(request)
-        return changed
+        return changed | self._ignored(request, changed["voice"])
 
     def _check_voice(self, name: str, when: protocol.When) -> None:
         self._book.check(name)

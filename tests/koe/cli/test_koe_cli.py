@@ -49,6 +49,8 @@ def refuse(_: Any) -> dict[str, Any]:
          "without temperature, seed: the engine of this voice has no such thing"),
         (["say", "--", "-5 °C"], protocol.Say(text="-5 °C"), "line 1 in voice hana, 2 before it"),
         (["voice"], protocol.Voice(), "hana"),
+        (["voice", "--pitch", "3", "--volume", "-6", "--plain"],
+         protocol.Voice(pitch=3.0, volume=-6.0, plain=True), "hana, pitch 3, volume -6"),
         (["voice", "mei", "--when", "now"], protocol.Voice(name="mei", when="now"),
          "mei (before: hana)"),
         (["voices"], protocol.Voices(),
