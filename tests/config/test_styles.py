@@ -17,7 +17,7 @@ from koed.voices.specs import spec
 HEAD = "engine: tone\nlang: en\nsettings: {hz: 400}\nreference: {audio: plain.wav}\n"
 STYLES = """styles:
   happy: {reference: {audio: happy.wav, transcript: yes indeed}, speed: 1.25, temperature: 0.9}
-  quick: {speed: 1.5}
+  quick: {speed: 1.5, pitch: 2, range: 1.3, volume: -3}
   high: {settings: {hz: 1000}, reference: {audio: happy.wav}}
 """
 
@@ -46,6 +46,8 @@ def test_a_style_is_a_voice_with_what_it_says_in_place_of_the_profile(folder: Pa
     ]  # fmt: skip
     happy, clip = found["hana/happy"], found["hana/happy/clip"]
     assert happy.delivery == Delivery(1.25, 0.9)
+    quick = Delivery(1.5, pitch=2.0, range=1.3, volume=-3.0)
+    assert found["hana/quick"].delivery == quick
     assert clip.delivery == profile.delivery == Delivery(1.0)
     assert spec(happy).reference["audio"] == spec(clip).reference["audio"] == b"happy"
     assert spec(happy).reference["transcript"] == "yes indeed"
@@ -113,11 +115,20 @@ def test_what_a_line_says_counts_before_what_is_more_general() -> None:
     assert voice.job_settings == {"temperature": 0.9, "top_k": 9}
 
 
+def test_volume_needs_no_engine_and_no_engine_hears_of_it() -> None:
+    asked = Delivery(pitch=3.0, energy=-2.0, volume=-6.0)
+    assert asked.only(("pitch",)) == Delivery(pitch=3.0, volume=-6.0)
+    assert asked.only(()).given == {"volume": -6.0}
+    assert asked.job_settings == {"pitch": 3.0, "energy": -2.0}
+    assert asked.engine_part == Delivery(pitch=3.0, energy=-2.0)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("speed", 0.49), ("speed", math.nan), ("speed", math.inf), ("temperature", 0), ("top_k", 0),
-        ("top_k", 2**63), ("seed", -1), ("seed", 2**31),
+        ("top_k", 2**63), ("seed", -1), ("seed", 2**31), ("pitch", -12.1), ("range", -0.1),
+        ("energy", 13), ("volume", -25), ("volume", math.inf),
     ],
 )  # fmt: skip
 def test_a_number_that_may_not_be_is_refused_with_those_that_may(name: str, value: float) -> None:

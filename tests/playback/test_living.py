@@ -10,6 +10,7 @@ from koe import protocol
 from koed.audio.arrangement import Joint
 from koed.config.delivery import PLAIN, Delivery
 from koed.errors import KoedError
+from koed.playback import inputs
 from koed.playback.handover import RESTYLE_MARGIN_S
 from koed.playback.takes import Take
 from koed.playback.voice_choice import VoiceState
@@ -148,6 +149,25 @@ def test_what_is_made_is_not_thrown_away_for_an_engine_that_is_not_there() -> No
     assert rig.entry(1).until_s is None
     rig.engine("a", restyle=True, line_fields=FIELDS)
     assert settings(rig, rig.listed()[1]) == {"pitch": 3.0}
+
+
+def test_who_spoke_before_a_switch_is_still_known_after_another_manner() -> None:
+    rig = rig_with()
+    rig.engine("b", line_fields=FIELDS)
+    rig.say(1, TWO, "alone")
+    rig.make(1)
+    rig.start(1)
+    rig.at(1, 0.2)
+    tell(rig, "other", "now")
+    new = rig.listed()[1]
+    rig.make(new)
+    rig.end(1, kind="cut")
+    rig.start(new)
+    rig.at(new, 0.1)
+    tell(rig, when="now", pitch=3.0)
+    rig.engine("b", "down", line_fields=FIELDS)
+    rig.step(inputs.Lost(tuple(rig.parts()[1:]), "killed"))
+    assert rig.jobs[rig.listed()[-1]][1].voice == "k-alone"
 
 
 def test_a_line_in_another_voice_is_left_alone_unless_it_is_switched() -> None:

@@ -84,6 +84,19 @@ def test_what_stood_on_a_lane_before_is_left_out_and_hurts_nothing() -> None:
     assert "utterance.queued" in ended
 
 
+def test_a_head_tells_how_the_living_voice_speaks() -> None:
+    world = Noted(4)
+    world.ask(protocol.Voice(name="high", pitch=3.0))
+    world.recorder._heads.clear()  # as if all before were too long ago
+    world.ask(protocol.Voice(range=0.5))
+    world.ask(protocol.Voice(volume=1.0))
+    told = [e for _, _, done in read(world.recorder.dump()).replay() for e in done]
+    events = [e.event for e in told if isinstance(e, effects.Publish)]
+    assert [e.fields for e in events if isinstance(e, protocol.VoiceFields)] == [
+        {"pitch": 3.0, "range": 0.5, "volume": 1.0}
+    ]
+
+
 def test_names_in_a_recording_stay_when_a_class_is_renamed() -> None:
     voice = VoiceState("low", engine="a", key="k")
     asked = protocol.Voice(name="low")

@@ -233,7 +233,8 @@ class Handover:
     def _switch(self, lane: Lane, utterance: Utterance, voice: VoiceState) -> None:
         serial, played_s = lane.position
         part = utterance.part(serial)
-        utterance.before = part.voice.name if part else utterance.before
+        if part is not None and part.voice.name != voice.name:
+            utterance.before = part.voice.name
         if part is None:  # between two segments: those made ahead are made again
             started = [p for p in utterance.parts if p.started]
             self._lineup.take_back(utterance, started[-1] if started else None)

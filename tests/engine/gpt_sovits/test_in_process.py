@@ -63,3 +63,13 @@ def test_the_ten_lines_of_the_page(home: Path, capsys: pytest.CaptureFixture[str
         assert again.cached
         assert again.vectors().keys() == {"style"}
         assert np.array_equal(again.vectors()["style"], style)
+
+
+def test_a_profile_may_say_how_loud_it_is_played(tmp_path: Path) -> None:
+    loud = []
+    for volume in (0, -12):
+        path = tmp_path / "beep.yaml"
+        path.write_text(f"engine: tone\nlang: en\nvolume: {volume}\n")
+        with LoadedVoice.load(path) as voice:
+            loud.append(np.abs(voice.speak("Hello.").pcm).max())
+    assert loud[1] / loud[0] == pytest.approx(10 ** (-12 / 20), rel=0.02)
