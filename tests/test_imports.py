@@ -178,6 +178,9 @@ TABLE = {
         "numpy torch yaml",
     ),
     "koed.bench": May(ANYTHING, "numpy yaml zmq matplotlib"),
+    "koed.bench.judges": May(
+        "koed.bench.judges koed.engine koed.errors koed.g2p", "numpy soxr onnxruntime ctranslate2"
+    ),
     "koed.bench.engine": May("koed.bench koed.engine koed.config koed.errors koed.testing", NEURAL),
 }  # fmt: skip
 
@@ -353,7 +356,7 @@ ALL = ("daemon", "embedded", "natural", "metrics", "obs", "demo", "gpt-sovits", 
     ("folder", "extras"),
     [
         ("clients/koe", ("bridges", "hotkeys")),
-        ("daemon/koed", (*ALL, "bridges", "g2pw")),
+        ("daemon/koed", (*ALL, "bridges", "g2pw", "judges")),
         ("tests", (*ALL, "bridges", "hotkeys", "dev")),
         ("tools", (*ALL, "bridges", "hotkeys", "dev")),
         ("scripts", ()),

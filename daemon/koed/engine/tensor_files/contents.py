@@ -31,9 +31,9 @@ BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I8": 1, "U8": 1} | {
 }
 """Of one element."""
 
-WRAPPERS = ("weight", "state_dict", "model", "generator")
+WRAPPERS = ("weight", "state_dict", "model", "generator", "model_state")
 """Under which of a file's entries the tensors may lie, if not at the top: of a voice, of lightning,
-of a state that training goes on from, of a vocoder."""
+of a state that training goes on from, of a vocoder, of a speaker encoder."""
 
 _PARALLEL = "module."
 """Before every name in what was saved from DataParallel."""
