@@ -54,7 +54,7 @@ TARGETS: tuple[Row, ...] = (
 AIR_PARTS = ("scene", "caption", "mouth", "keys", "policy", "bouyomi")
 AIR = {f"air_{part}": part for part in AIR_PARTS}
 """Single parts of ``air``."""
-BY_NAME = ("engine", "memory", "air", "words", *AIR)
+BY_NAME = ("engine", "memory", "air", "words", "voices", *AIR)
 """Not part of a run of everything: these need an extra or other programs, and minutes."""
 UTTERANCES = 10_000
 
@@ -64,6 +64,7 @@ def _measures(
     profile: Path | None,
     utterances: int = UTTERANCES,
     voice: Callable[[], dict[str, Any]] | None = None,
+    voices: Callable[[], dict[str, Any]] | None = None,
 ) -> dict[str, Callable[[], dict[str, Any]]]:
     shipped = config.resolve(config.Config(), "profiles")
     return {
@@ -80,7 +81,14 @@ def _measures(
         "air": lambda: checkout.measure("air"),
         **{name: functools.partial(checkout.measure, "air", part) for name, part in AIR.items()},
         "words": lambda: checkout.measure("words"),
+        "voices": voices or _voices,
     }
+
+
+def _voices() -> dict[str, Any]:
+    from koed.bench.voices import main as bench
+
+    return bench.run(config.Config(), bench.Options())
 
 
 def _neural(profile: Path | None) -> dict[str, Any]:
@@ -96,19 +104,25 @@ def _neural(profile: Path | None) -> dict[str, Any]:
     return bench.run(profile)
 
 
-def run(
+def run(names: list[str], soak_s: float) -> int:
+    """All measurements or those named, as `measured` and `told`."""
+    return told(measured(names, soak_s))
+
+
+def measured(
     names: list[str],
     soak_s: float,
     profile: Path | None = None,
     utterances: int = UTTERANCES,
     voice: Callable[[], dict[str, Any]] | None = None,
-) -> int:
-    """Run all measurements or those named. 0 = every target was reached.
+    voices: Callable[[], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Run all measurements or those named, and print a table of what is to be reached.
 
     ``profile``: where the measurement ``engine`` writes a trace; ``utterances`` are of ``memory``;
-    ``voice``: what ``engine`` measures instead.
+    ``voice`` and ``voices``: what ``engine`` and ``voices`` measure instead.
     """
-    known = _measures(soak_s, profile, utterances, voice)
+    known = _measures(soak_s, profile, utterances, voice, voices)
     unknown = [name for name in names if name not in known]
     if unknown:
         raise KoedError(
@@ -120,22 +134,30 @@ def run(
     for name in names or [name for name in known if name not in BY_NAME]:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         results |= known[name]()
-    missed = _table(results)
+    missed = [*_table(results), *results.get("missed", [])]
     results["machine"] = {"cores": os.cpu_count(), "python": platform.python_version()}
     results["missed"] = missed
+    return results
+
+
+def told(results: dict[str, Any]) -> int:
+    """The JSON line. 0 = every target was reached."""
     print(json.dumps(results))
-    return 1 if missed else 0
+    return 1 if results["missed"] else 0
 
 
 def _table(results: dict[str, Any]) -> list[str]:
     missed = []
-    print(f"{'what':58} {'measured':>10} {'at most':>8}")
+    head = f"{'what':58} {'measured':>10} {'at most':>8}"
     for path, text, limit in TARGETS:
         value: Any = results
         for step in path.split("."):
             value = value.get(step) if isinstance(value, dict) else None
         if value is None:
             continue
+        if head:
+            print(head)
+            head = ""
         good = value <= limit and value >= (0 if path == "gap_samples" else value)
         if not good:
             missed.append(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import os
@@ -137,7 +138,18 @@ def bench(args: argparse.Namespace) -> int:
         profile = try_voice.find(config, args.voice)
         voice = functools.partial(own_voice.measure, profile, config)
     names = args.names or (["engine"] if args.voice else [])
-    return main.run(names, args.soak, args.profile, args.utterances, voice)
+    voices = functools.partial(_bench_voices, args) if "voices" in names else None
+    with contextlib.redirect_stdout(sys.stderr) if args.json else contextlib.nullcontext():
+        results = main.measured(names, args.soak, args.profile, args.utterances, voice, voices)
+    return main.told(results)
+
+
+def _bench_voices(args: argparse.Namespace) -> dict[str, Any]:
+    from koed.bench.voices import main as voices
+
+    names = tuple(filter(None, args.voices.split(",")))
+    options = voices.Options(names, args.sentences, args.lang, args.picture)
+    return voices.run(_config(args), options)
 
 
 def demo(args: argparse.Namespace) -> int:
@@ -297,12 +309,19 @@ def _bench_arguments(sub: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="which measurements; all but engine, memory, air and words by default",
+        help="which measurements; all but engine, memory, air, words and voices by default",
     )
     sub.add_argument("--soak", type=float, default=20.0, metavar="SECONDS")
     sub.add_argument("--voice", metavar="NAME", help="what `engine` measures: this voice")
     sub.add_argument("--profile", type=Path, metavar="FILE.json", help="trace of `engine`")
     sub.add_argument("--utterances", type=int, default=10_000, metavar="N", help="of `memory`")
+    of_voices = sub.add_argument_group(
+        "voices", "koed bench voices --voices hana,ken --sentences 10 --picture voices.png"
+    )
+    of_voices.add_argument("--voices", default="", metavar="A,B", help="profiles; all by default")
+    of_voices.add_argument("--sentences", type=int, default=25, metavar="N", help="of each voice")
+    of_voices.add_argument("--lang", default="", metavar="CODE", help="instead of a voice's own")
+    of_voices.add_argument("--picture", type=Path, metavar="FILE.png", help="the figures as bars")
 
 
 def _proof_arguments(sub: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from koed.bench.judges.dnsmos import Dnsmos, Mos
     from koed.bench.judges.speaker import SpeakerEncoder
-    from koed.bench.judges.words import Listener
+    from koed.bench.judges.words import WordListener
 
 RATE_HZ = 16_000
 """At which all of them hear."""
@@ -33,7 +33,7 @@ RATE_HZ = 16_000
 class Judges:
     """All three, loaded. Not for several threads at once."""
 
-    listener: Listener
+    listener: WordListener
     quality: Dnsmos
     encoder: SpeakerEncoder | None
     """None where its package is not installed: it asks for torch and a compiler, of which koed
@@ -45,7 +45,7 @@ class Judges:
         ``model_damaged`` where a file is not the one that was measured with."""
         from koed.bench.judges.dnsmos import Dnsmos
         from koed.bench.judges.speaker import SpeakerEncoder
-        from koed.bench.judges.words import Listener
+        from koed.bench.judges.words import WordListener
 
         try:
             encoder = SpeakerEncoder()
@@ -53,7 +53,7 @@ class Judges:
             if error.code != "library_missing":
                 raise
             encoder = None
-        return cls(Listener(threads), Dnsmos(threads), encoder)
+        return cls(WordListener(threads), Dnsmos(threads), encoder)
 
     def words(self, pcm: NDArray[np.float32], rate_hz: int) -> str:
         """What an English listener understands; at most 30 s are heard."""

@@ -27,7 +27,7 @@ MOST_TOKENS = 224
 START, WITHOUT_TIMES = "<|startoftranscript|>", "<|notimestamps|>"
 
 
-class Listener:
+class WordListener:
     """A loaded network."""
 
     def __init__(self, threads: int = 1) -> None:
