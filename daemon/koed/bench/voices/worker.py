@@ -23,51 +23,73 @@ def worker_figures(
 
     ``rtf``: the worker's processor time for a second of sound, streamed as on the air.
     """
-    _warm(running, name, lang)
-    pid = worker_pid(running.process.pid, engine)
-    rest_mb, busy_s, sound_s, delays = _memory_mb(pid, "VmRSS"), _cpu_s(pid), 0.0, []
-    for number, text in enumerate(texts):
-        # after the pause that follows a line, and never in step with the device's blocks
-        time.sleep(0.3 + 0.003 * (number % 7))
-        sent_t = time.monotonic()
-        _said(running, text, name, lang)
-        sound, now_t = running.sound(sent_t), time.monotonic()
-        onset_t, last_t = sound.onset_t(sent_t), sound.last_t(sent_t, now_t)
-        if onset_t is None or last_t is None:
-            raise KoedError("bench_silent", "a line was not heard at the sink", running.log())
-        delays.append(onset_t - sent_t)
-        sound_s += last_t - onset_t
-        step()
+    speaker = _Speaker(running, name, lang)
+    try:
+        speaker.warm_up()
+        pid = worker_pid(running.process.pid, engine)
+        rest_mb, busy_s = _memory_mb(pid, "VmRSS"), _cpu_s(pid)
+        sound_s, delays = 0.0, []
+        for number, text in enumerate(texts):
+            # after the pause that follows a line, and never in step with the device's blocks
+            time.sleep(0.3 + 0.003 * (number % 7))
+            delay_s, heard_s = speaker.timed(text)
+            delays.append(delay_s)
+            sound_s += heard_s
+            step()
+        busy_s = _cpu_s(pid) - busy_s
+    finally:
+        speaker.close()
     return {
         "onset_ms": percentiles(delays),
-        "rtf": round((_cpu_s(pid) - busy_s) / sound_s, 3),
+        "rtf": round(busy_s / sound_s, 3),
         "memory_mb": {"rest": round(rest_mb), "peak": round(_memory_mb(pid, "VmHWM"))},
     }
 
 
-def _said(running: Rig, text: str, name: str, lang: str) -> str:
-    """Wait for the end of a line; the voice that spoke it."""
-    watch = running.watch("utterance.")
-    try:
-        utterance = running.client.say(text, voice=name, lang=lang).utterance
-        started: Any = watch.wait("utterance.started", utterance)
-        watch.wait("utterance.finished", utterance)
-    finally:
-        watch.close()
-    return str(started.voice)
+class _Speaker:
+    """Says lines and waits for their ends."""
 
+    def __init__(self, running: Rig, name: str, lang: str) -> None:
+        self._running, self._name, self._lang = running, name, lang
+        self._watch = running.watch("utterance.")
 
-def _warm(running: Rig, name: str, lang: str) -> None:
-    word = "はい。" if lang == "ja" else "好。" if lang == "zh" else "Yes."
-    for _ in range(MOST_WARM_UPS):
-        if _said(running, word, name, lang) == name:
-            return
-        time.sleep(1.0)
-    raise KoedError(
-        "bench_fallback",
-        f"{name} does not speak itself, its fallback does",
-        f"koed voices show {name} tells what it lacks",
-    )
+    def close(self) -> None:
+        self._watch.close()
+
+    def warm_up(self) -> None:
+        """Until the voice itself speaks. Raises `KoedError` ``bench_fallback``."""
+        word = {"ja": "はい。", "zh": "好。"}.get(self._lang, "Yes.")
+        for _ in range(MOST_WARM_UPS):
+            if self._said(word) == self._name:
+                return
+            time.sleep(1.0)
+        raise self._fallback()
+
+    def timed(self, text: str) -> tuple[float, float]:
+        """Seconds from the moment before ``say`` is sent to the first sample that can be heard, and
+        from there to the last."""
+        sent_t = time.monotonic()
+        if self._said(text) != self._name:
+            raise self._fallback()
+        sound = self._running.sound(sent_t)
+        onset_t, last_t = sound.onset_t(sent_t), sound.last_t(sent_t, time.monotonic())
+        if onset_t is None or last_t is None:
+            raise KoedError("bench_silent", "a line was not heard at the sink", self._running.log())
+        return onset_t - sent_t, last_t - onset_t
+
+    def _said(self, text: str) -> str:
+        """The voice that spoke it."""
+        said = self._running.client.say(text, voice=self._name, lang=self._lang)
+        started: Any = self._watch.wait("utterance.started", said.utterance)
+        self._watch.wait("utterance.finished", said.utterance)
+        return str(started.voice)
+
+    def _fallback(self) -> KoedError:
+        return KoedError(
+            "bench_fallback",
+            f"{self._name} does not speak itself, its fallback does",
+            f"koed voices show {self._name} tells what it lacks",
+        )
 
 
 def worker_pid(daemon: int, engine: str) -> int:
