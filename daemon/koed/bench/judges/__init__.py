@@ -13,7 +13,7 @@ Their networks lie in packages and are read as data: no code of those is run, no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from koed.errors import EngineError
 
@@ -77,5 +77,5 @@ def at_16_khz(pcm: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
     """[S] at ``rate_hz`` -> [S'] at `RATE_HZ`."""
     import soxr
 
-    made: Any = soxr.resample(pcm.astype("float32", copy=False), rate_hz, RATE_HZ)
-    return made  # type: ignore[no-any-return]
+    made: NDArray[np.float32] = soxr.resample(pcm.astype("float32", copy=False), rate_hz, RATE_HZ)
+    return made

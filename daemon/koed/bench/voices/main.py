@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ class _Progress:
     def __init__(self, total: int) -> None:
         self._total, self._done, self._began = total, 0, time.monotonic()
 
-    def of(self, name: str) -> Any:
+    def of(self, name: str) -> Callable[[], None]:
         def step() -> None:
             self._done += 1
             passed_s = time.monotonic() - self._began
