@@ -111,7 +111,7 @@ TABLE = {
                             "numpy zmq"),
     "koed.engine.worker": May("koed.auth koed.engine koed.errors", "numpy msgpack zmq"),
     "koed.engine.embedded": May("koed.engine koed.errors", "numpy pyopenjtalk"),
-    "koed.engine.kokoro": May("koed.engine koed.errors koed.g2p", "numpy"),
+    "koed.engine.kokoro": May("koed.engine koed.errors koed.g2p", "numpy onnxruntime"),
     "koed.engine.gpt_sovits": May(
         "koed.engine koed.errors koed.g2p koed.recordings", NEURAL + " soxr"
     ),

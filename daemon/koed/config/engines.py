@@ -16,6 +16,7 @@ GROUP = "koed.engines"
 OWN = {
     "embedded": "koed.engine.embedded:ENGINE",
     "gpt_sovits": "koed.engine.gpt_sovits:ENGINE",
+    "kokoro": "koed.engine.kokoro:ENGINE",
     "tone": "koed.engine.tone:ENGINE",
 }
 """koed's own. Not among the entry points: those are as old as the last installation, and the code

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from koed.engine.kokoro.onnx_cut import Graph
+from koed.engine.kokoro.onnx_cut import Graph, given, own
 
 
 def tensor(name: str) -> Any:
@@ -74,6 +74,16 @@ def test_inputs_and_outputs_keep_the_order_asked_for() -> None:
     part = onnx.load_from_string(cut(("middle", "x"), ("y", "unused")))
     assert [value.name for value in part.graph.input] == ["middle", "x"]
     assert [value.name for value in part.graph.output] == ["y", "unused"]
+
+
+def test_an_opened_result_can_be_given_in_part() -> None:
+    opened = b"".join(Graph(small()).part(["x"], ["y"], "Mul"))
+    fed: dict[str, list[float]] = {"x": [1, 500], given("middle"): [10, 20]}
+    assert run(opened, trust=[0], **fed) == [[3, 1400], [2, 1000]]
+    assert run(opened, trust=[1], **fed) == [[11, 520], [2, 1000]]
+    assert run(opened, trust=[0.5], **fed) == [[7, 1010], [2, 1000]]
+    names = [tensor.name for tensor in onnx.load_from_string(opened).graph.output]
+    assert names == ["y", own("middle")]
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,21 @@
-"""The natural voice: Kokoro-82M on a processor, through onnxruntime."""
+"""The natural voice: Kokoro-82M on a processor, through onnxruntime.
+
+=================  ==================================================================
+``engine.py``      the engine `kokoro`: voices, calibrated and kept
+``speech.py``      the stream of one segment: planned by parts, decoded by pieces
+``parts.py``       parts that the model takes at once, pieces that leave one by one
+``prosody.py``     pitch, intonation and effort, changed between the two halves
+``model.py``       the two halves, in onnxruntime; ``source.py`` what the second shapes
+``weights.py``     where the model comes from; ``cut.py`` how it is halved
+``tables.py``      voices as tables; ``table_files.py`` those of others
+``phonemes/``      text to symbols; ``symbols.py`` those of the model
+``mouths.py``      how a mouth looks at each of them
+=================  ==================================================================
+"""
+
+from koed.engine.base import EngineSpec
+
+ENGINE = EngineSpec(
+    "koed.engine.kokoro.engine:KokoroEngine",
+    install="make run installs it; by hand: pip install -c constraints.txt -e '.[natural]'",
+)

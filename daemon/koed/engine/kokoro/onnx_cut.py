@@ -1,4 +1,4 @@
-"""Takes a part out of an ONNX graph: the nodes between some tensors and others.
+"""Takes a part out of an ONNX graph: the nodes between some tensors and others, and opens some.
 
 An ONNX file is a protocol buffer, and a cut copies fields of it whole; so it needs neither the onnx
 package nor more memory than the file's bytes. Field numbers are those of onnx.proto3 (ONNX IR
@@ -12,16 +12,33 @@ from dataclasses import dataclass
 
 _GRAPH = 7  # of ModelProto
 _NODE, _INITIALIZER, _INPUT, _OUTPUT, _VALUE_INFO = 1, 5, 11, 12, 13  # of GraphProto
-_NODE_INPUT, _NODE_OUTPUT = 1, 2  # of NodeProto
+_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP = 1, 2, 3, 4  # of NodeProto
 _TENSOR_NAME, _VALUE_NAME = 8, 1  # of TensorProto, ValueInfoProto
+_FLOATS = bytes((0x12, 4, 0x0A, 2, 0x08, 1))  # TypeProto in ValueInfoProto: floats of any shape
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5  # wire types
 
 
 @dataclass(frozen=True, slots=True)
 class _Node:
     field: memoryview
+    content: memoryview
+    op: bytes
     inputs: tuple[bytes, ...]
     outputs: tuple[bytes, ...]
+
+
+TRUST = "trust"
+"""Input of a part that was opened: float32 ``[1]``."""
+
+
+def given(name: str) -> str:
+    """The input that may stand in for a result that was opened."""
+    return f"given:{name}"
+
+
+def own(name: str) -> str:
+    """The output that tells what the result would have been."""
+    return f"own:{name}"
 
 
 class Graph:
@@ -49,22 +66,33 @@ class Graph:
 
     def _take(self, number: int, field: memoryview, content: memoryview) -> None:
         if number == _NODE:
-            of = [(n, bytes(c)) for n, _, c in _fields(content) if n in (_NODE_INPUT, _NODE_OUTPUT)]
-            inputs = tuple(name for n, name in of if n == _NODE_INPUT and name)
-            self._nodes.append(_Node(field, inputs, tuple(c for n, c in of if n == _NODE_OUTPUT)))
+            of = [(n, bytes(c)) for n, _, c in _fields(content) if n <= _NODE_OP]
+            inputs, outputs, op = (
+                tuple(c for n, c in of if n == which)
+                for which in (_NODE_INPUT, _NODE_OUTPUT, _NODE_OP)
+            )
+            known = tuple(name for name in inputs if name)
+            self._nodes.append(_Node(field, content, b"".join(op), known, outputs))
         elif number == _INITIALIZER:
             self._initializers[_name(content, _TENSOR_NAME)] = field
         elif number in (_INPUT, _OUTPUT, _VALUE_INFO):
             self._values[_name(content, _VALUE_NAME)] = content
 
-    def part(self, inputs: Collection[str], outputs: Collection[str]) -> Iterator[memoryview]:
+    def part(
+        self, inputs: Collection[str], outputs: Collection[str], opened: str = ""
+    ) -> Iterator[memoryview]:
         """The file of a model that gives ``outputs`` when it is fed ``inputs``, in pieces.
 
-        Raises ValueError if a tensor is not there, or if the outputs need more than the inputs.
+        The result R of each node of the operation ``opened`` becomes ``R + trust * (given - R)``:
+        the part gets the inputs `TRUST` and `given` of R, and the output `own` of R. Raises
+        ValueError if a tensor is not there, or if the outputs need more than the inputs.
         """
-        given = {name.encode() for name in inputs}
-        nodes, needed = self._between(given, [name.encode() for name in outputs])
-        pieces = [node.field for node in nodes]
+        fed = {name.encode() for name in inputs}
+        nodes, needed = self._between(fed, [name.encode() for name in outputs])
+        open_ones = [node for node in nodes if opened and node.op == opened.encode()]
+        pieces: list[memoryview] = []
+        for node in nodes:
+            pieces += _opened(node) if node in open_ones else [node.field]
         pieces += [field for name, field in self._initializers.items() if name in needed]
         for number, names in ((_INPUT, inputs), (_OUTPUT, outputs)):
             for name in names:
@@ -72,6 +100,10 @@ class Graph:
                     raise ValueError(f"the model has no tensor {name}")
                 value = self._values[name.encode()]
                 pieces += [_head(number, len(value)), value]
+        results = [node.outputs[0].decode() for node in open_ones]
+        pieces += [_value(_INPUT, name) for name in ([TRUST] if results else [])]
+        pieces += [_value(_INPUT, given(name)) for name in results]
+        pieces += [_value(_OUTPUT, own(name)) for name in results]
         pieces += [_head(2, 4), memoryview(b"part")]  # a graph must have a name
         yield from self._around
         yield _head(_GRAPH, sum(map(len, pieces)))
@@ -92,6 +124,34 @@ class Graph:
             elif name not in self._initializers:
                 raise ValueError(f"a part needs the tensor {name.decode(errors='replace')}")
         return [node for node in self._nodes if id(node) in kept], seen
+
+
+def _opened(node: _Node) -> Iterator[memoryview]:
+    """The node under another name of its result, and what mixes that with the given one."""
+    result = node.outputs[0].decode()
+    rest = [field for n, field, _ in _fields(node.content) if n != _NODE_OUTPUT]
+    rest.append(memoryview(_field(_NODE_OUTPUT, own(result).encode())))
+    yield _head(_NODE, sum(map(len, rest)))
+    yield from rest
+    off, by = f"off:{result}", f"by:{result}"
+    yield _node("Sub", (given(result), own(result)), off)
+    yield _node("Mul", (off, TRUST), by)
+    yield _node("Add", (own(result), by), result)
+
+
+def _node(op: str, inputs: tuple[str, str], output: str) -> memoryview:
+    content = b"".join(_field(_NODE_INPUT, name.encode()) for name in inputs)
+    content += _field(_NODE_OUTPUT, output.encode()) + _field(_NODE_NAME, output.encode())
+    return memoryview(_field(_NODE, content + _field(_NODE_OP, op.encode())))
+
+
+def _value(number: int, name: str) -> memoryview:
+    """An input or output of floats."""
+    return memoryview(_field(number, _field(_VALUE_NAME, name.encode()) + _FLOATS))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes(_head(number, len(content))) + content
 
 
 def _name(content: memoryview, number: int) -> bytes:

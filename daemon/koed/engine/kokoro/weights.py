@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from koed.engine import folders
 from koed.engine.kokoro.onnx_cut import Graph
@@ -44,14 +45,20 @@ _ENERGY = "/encoder/Reshape_1_output_0"
 _FRAMES = "/encoder/Round_output_0"
 """float32 ``[1, N]``: how many of them each token takes."""
 
-CUTS = {
-    "text": (("tokens", "style", "speed"), (_FEATURES, _PITCH, _ENERGY, _FRAMES)),
-    "sound": ((_FEATURES, _PITCH, _ENERGY, "style"), ("audio",)),
-}
-"""Of each graph the tensors that go in and come out, in this order. A change needs nothing else:
-the cached files' names come from it."""
+_EXCITATION = "/decoder/decoder/generator/Concat_3_output_0"
+"""float32 ``[1, 22, 120T + 1]``: see `koed.engine.kokoro.source`."""
 
-_METHOD = 1  # of cutting: another number whenever the same table gives other files
+CUTS: dict[str, tuple[Any, ...]] = {
+    "text": (("tokens", "style", "speed"), (_FEATURES, _PITCH, _ENERGY, _FRAMES)),
+    "sound": (
+        (_FEATURES, _PITCH, _ENERGY, _EXCITATION, "style"), ("audio",),
+        "ReduceMean",  # the means and variances over time of its instance normalisation
+    ),
+}  # fmt: skip
+"""Of each graph the tensors that go in and come out, in this order, and what is opened: see
+`koed.engine.kokoro.onnx_cut`. A change needs nothing else: the cached files' names come from it."""
+
+_METHOD = 2  # of cutting: another number whenever the same table gives other files
 VERSION = hashlib.sha256(repr((SHA256, _METHOD, CUTS)).encode()).hexdigest()[:8]
 LEFT_ALONE_S = 3600.0
 """Another process may be writing, or be about to load, a file of ours that is younger."""

@@ -1,0 +1,157 @@
+"""The engine `kokoro`: one small model for every voice, which is a table of styles."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from koed.engine import settings
+from koed.engine.base import Capabilities, Job, ProfileSpec, Stream, Voice
+from koed.engine.kokoro import parts, tables, weights
+from koed.engine.kokoro.model import RATE_HZ, Model, Norms
+from koed.engine.kokoro.phonemes.read import LANGUAGES, read, tag_of
+from koed.engine.kokoro.prosody import Manner
+from koed.engine.kokoro.shipped import SHIPPED
+from koed.engine.kokoro.speech import Speaker, Speech
+from koed.engine.kokoro.table_files import table_of
+from koed.engine.kokoro.tables import Table
+from koed.engine.loudness import voice_lufs
+from koed.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+SCHEMA: settings.Schema = {
+    "voice": settings.Mix({"af_heart": 1.0}, tuple(SHIPPED)),
+    "pitch": settings.Number(0.0, -12.0, 12.0),
+    "range": settings.Number(1.0, 0.0, 2.0),
+    "energy": settings.Number(0.0, -12.0, 12.0),
+}
+"""``voice``: a voice of the model, or several with their weights. The others as of a line: a line's
+``pitch`` and ``energy`` are added, its ``range`` multiplies."""
+_LINE = ("pitch", "range", "energy")
+_FASTEST, _SLOWEST = 4.0, 0.25
+
+_CALIBRATION = {
+    "en": ("The quick brown fox jumps over the lazy dog, and welcome to the stream.", "Good game."),
+    "ja": ("こんばんは、今日も配信に来てくれて、本当にありがとうございます。", "そうだね。"),
+    "zh": ("大家晚上好，欢迎来到今天的直播，谢谢你们。", "太好了。"),
+    "es": ("Buenas noches a todos, y bienvenidos a la transmisión de hoy.", "Muy bien."),
+    "fr": ("Bonsoir à tous, et bienvenue dans le direct de ce soir.", "Très bien."),
+    "it": ("Buonasera a tutti, e benvenuti alla diretta di stasera.", "Va bene."),
+    "pt": ("Boa noite a todos, e bem-vindos à transmissão de hoje.", "Muito bem."),
+    "hi": ("नमस्ते दोस्तों, आज के प्रसारण में आपका स्वागत है।", "बहुत अच्छा।"),
+}
+"""A sentence with little silence in it and one with much: the two points of `Norms`."""
+
+
+class KokoroEngine:
+    """See the module. ``state`` of a `Voice`: its settings, table and norms, as bytes."""
+
+    name = "kokoro"
+    version = settings.fingerprint(SCHEMA)
+    capabilities = Capabilities(
+        languages=LANGUAGES, restyle=True, word_times=True, mouths=True,
+        line_fields=("speed", *_LINE),
+    )  # fmt: skip
+
+    def __init__(self, graphs: Callable[[], weights.Graphs] = weights.graphs) -> None:
+        self._graphs = graphs
+        self._model: Model | None = None
+        self._speakers: dict[str, Speaker] = {}
+        self._told: set[str] = set()
+
+    def warm_up(self) -> None:
+        """Raises `EngineError` ``model_missing`` or ``model_broken``, ``library_missing``."""
+        model = self._loaded()
+        model.whole(model.plan("jˈɛs.", tables.table("af_heart"), 1.0))
+
+    def check(self, profile: ProfileSpec) -> None:
+        """`koed.engine.base.Checking`."""
+        state = settings.read(SCHEMA, profile.settings, self.name)
+        table_of(profile, state["voice"])
+        tag_of(profile.lang or "en")
+
+    def prepare(self, profile: ProfileSpec) -> Voice:
+        model = self._loaded()
+        state = settings.read(SCHEMA, profile.settings, self.name)
+        table = table_of(profile, state["voice"])
+        lang = profile.lang or "en"
+        norms, lufs = self._calibrated(model, table, lang)
+        return Voice(
+            name=profile.name,
+            key=profile.key(self.name),
+            lang=lang,
+            loudness_lufs=lufs,
+            state={
+                "manner": {name: state[name] for name in _LINE},
+                "table": table.astype("<f2").tobytes(),
+                "shares": [norms.share, norms.other],
+                "norms": np.stack([norms.values, norms.slope]).astype("<f4").tobytes(),
+            },
+        )
+
+    def load(self, voice: Voice) -> None:
+        """Reads a word in its language, so that the first line finds everything there."""
+        self._speaker(voice)
+        self._parts("1", voice.lang)
+
+    def stream(self, voice: Voice, job: Job) -> Stream:
+        found = self._parts(job.text, job.lang or voice.lang)
+        return Speech(self._loaded(), found, self._speaker(voice), _manner(voice, job))
+
+    def restyle(self, stream: Stream, voice: Voice, job: Job) -> Stream:
+        """In another manner at once, in another voice from the next word on."""
+        if not isinstance(stream, Speech):
+            raise EngineError("restyle_lost", "what it continues is gone")
+        return stream.restyled(self._speaker(voice), _manner(voice, job), job.start_s)
+
+    def close(self) -> None:
+        self._model = None
+        self._speakers.clear()
+
+    def _loaded(self) -> Model:
+        if self._model is None:
+            self._model = Model(self._graphs())
+        return self._model
+
+    def _speaker(self, voice: Voice) -> Speaker:
+        if voice.key not in self._speakers:
+            table = np.frombuffer(voice.state["table"], "<f2").astype(np.float32).reshape(510, 256)
+            values, slope = np.frombuffer(voice.state["norms"], "<f4").reshape(2, -1)
+            share, other = voice.state["shares"]
+            norms = Norms(share, other, values, slope)
+            self._speakers[voice.key] = Speaker(table, norms, voice.loudness_lufs)
+        return self._speakers[voice.key]
+
+    def _parts(self, text: str, lang: str) -> list[parts.Part]:
+        reading = read(text, lang)
+        fresh = set(reading.unsaid) - self._told
+        if fresh:
+            self._told |= fresh
+            log.warning("the natural voice has no sound for %s", " ".join(sorted(fresh)))
+        return list(parts.parts(reading))
+
+    def _calibrated(self, model: Model, table: Table, lang: str) -> tuple[Norms, float]:
+        """The norms of a voice, and its loudness in LUFS."""
+        sounds, points = [], []
+        for text in _CALIBRATION[tag_of(lang).split("-")[0]]:
+            plan = model.plan(read(text, lang).symbols, table, 1.0)
+            sound, moments = model.measured(plan)
+            sounds.append(sound)
+            points.append((plan.silence, moments))
+        return Norms.through(points[0], points[1], model.layout), voice_lufs(sounds[0], RATE_HZ)
+
+
+def _manner(voice: Voice, job: Job) -> Manner:
+    """Of the voice and of the line together."""
+    own: dict[str, Any] = voice.state["manner"]
+    line = settings.read({name: SCHEMA[name] for name in _LINE}, job.settings, "a line")
+    return Manner(
+        speed=min(_FASTEST, max(_SLOWEST, job.speed)),
+        pitch=own["pitch"] + line["pitch"],
+        range=own["range"] * line["range"],
+        energy=own["energy"] + line["energy"],
+    )

@@ -1,0 +1,47 @@
+"""Pitch, intonation and effort, changed between the model's two halves. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from koed.engine.kokoro.model import Plan
+
+_VOICED_HZ = 40.0
+_SPOKEN = -4.0
+"""Energy above which something is said: only that is raised, so that pauses stay pauses."""
+_PITCH_GAIN = 1.1
+"""The decoder pulls back towards the pitch that its style was trained on, by a tenth."""
+_ENERGY_PER_DB = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a voice is to speak."""
+
+    speed: float = 1.0
+    pitch: float = 0.0
+    """Semitones."""
+    range: float = 1.0
+    """Of the intonation, around the sentence's mean pitch: 0 = monotone."""
+    energy: float = 0.0
+    """dB, about."""
+
+
+def shaped(plan: Plan, manner: Manner, start: int = 0, before: Plan | None = None) -> Plan:
+    """``plan``, as the model made it, spoken in this ``manner`` from frame ``start`` on; up to
+    there it is as in ``before``."""
+    f0, energy = plan.f0.astype(np.float64), plan.energy.copy()
+    voiced = f0 > _VOICED_HZ
+    if voiced.any() and (manner.pitch or manner.range != 1.0):
+        mean = np.exp(np.log(f0[voiced]).mean())
+        moved = 2.0 ** (manner.pitch * _PITCH_GAIN / 12.0)
+        f0[voiced] = mean * (f0[voiced] / mean) ** manner.range * moved
+    energy[energy > _SPOKEN] += np.float32(manner.energy * _ENERGY_PER_DB)
+    pitch = f0.astype(np.float32)
+    if before is not None:
+        pitch[: 2 * start] = before.f0[: 2 * start]
+        energy[: 2 * start] = before.energy[: 2 * start]
+    return dataclasses.replace(plan, f0=pitch, energy=energy)

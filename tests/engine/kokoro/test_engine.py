@@ -1,0 +1,134 @@
+"""The engine with the real model: what it says, when, and how it goes on in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from koed.engine.base import Chunk, Job, ProfileSpec, Voice
+from koed.engine.kokoro import weights
+from koed.engine.kokoro.engine import KokoroEngine
+from koed.engine.kokoro.model import FRAME, RATE_HZ
+from koed.engine.kokoro.speech import Speech
+from koed.errors import EngineError
+
+LINE = "Thank you so much for the gifted subs, you are really too kind to me today!"
+
+
+class Said:
+    """What came of a stream."""
+
+    def __init__(self, stream: object) -> None:
+        self.chunks: list[Chunk] = list(stream)  # type: ignore[call-overload]
+        self.pcm: NDArray[np.float32] = np.concatenate(
+            [chunk.pcm for chunk in self.chunks] or [np.zeros(0, np.float32)]
+        )
+        self.words = [word for chunk in self.chunks for word in chunk.words]
+        self.mouths = [mouth for chunk in self.chunks for mouth in chunk.mouths]
+
+
+@pytest.fixture(scope="module")
+def engine(graphs: weights.Graphs) -> Iterator[KokoroEngine]:
+    made = KokoroEngine(lambda: graphs)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def voice(engine: KokoroEngine) -> Voice:
+    return engine.prepare(ProfileSpec("heart", "en", {"voice": "af_heart"}))
+
+
+@pytest.fixture(scope="module")
+def line(engine: KokoroEngine, voice: Voice) -> Said:
+    return Said(engine.stream(voice, job(LINE)))
+
+
+def job(text: str, **more: object) -> Job:
+    return Job(serial=1, lane=0, voice="", text=text, lang="en", **more)  # type: ignore[arg-type]
+
+
+def test_it_streams_below_the_sentence(line: Said) -> None:
+    assert len(line.chunks) > 2
+    assert len(line.chunks[0].pcm) < RATE_HZ
+    assert {chunk.rate_hz for chunk in line.chunks} == {RATE_HZ}
+    assert 3.0 < len(line.pcm) / RATE_HZ < 6.0
+    assert 0.1 < np.abs(line.pcm).max() < 1.0
+
+
+def test_joints_are_no_clicks(line: Said) -> None:
+    steps = np.abs(np.diff(line.pcm))
+    for joint in np.cumsum([len(chunk.pcm) for chunk in line.chunks])[:-1]:
+        around = steps[joint - FRAME : joint + FRAME]
+        assert steps[joint - 2 : joint + 2].max() <= around.max()
+        assert np.abs(np.diff(line.pcm, 2))[joint - 3 : joint + 3].max() < 0.25
+    assert abs(line.pcm[0]) < 0.01
+    assert abs(line.pcm[-1]) < 0.01
+
+
+def test_every_word_is_told_when_it_is_heard(line: Said) -> None:
+    spoken = [LINE[word.start : word.end].strip(",!") for word in line.words]
+    assert spoken == [word.strip(",!") for word in LINE.split()]
+    begun = 0.0
+    for chunk in line.chunks:
+        until = begun + len(chunk.pcm) / RATE_HZ
+        assert all(begun - 1e-6 <= word.at_s <= until for word in chunk.words)
+        begun = until
+    assert line.mouths[0].at_s == 0.0
+    assert {"a", "i", "closed"} <= {mouth.shape for mouth in line.mouths}
+
+
+def test_it_is_nearly_what_the_whole_sentence_would_be(
+    engine: KokoroEngine, voice: Voice, line: Said
+) -> None:
+    speech = engine.stream(voice, job(LINE))
+    assert isinstance(speech, Speech)
+    whole = speech.whole()
+    assert abs(len(whole) - len(line.pcm)) <= FRAME
+    loudness = [float(np.sqrt(np.mean(sound**2))) for sound in (line.pcm, whole)]
+    assert loudness[0] == pytest.approx(loudness[1], rel=0.25)
+
+
+def test_a_stream_that_goes_on_in_another_manner_is_in_time(
+    engine: KokoroEngine, voice: Voice, line: Said
+) -> None:
+    speech = engine.stream(voice, job(LINE))
+    next(speech)
+    more = Said(engine.restyle(speech, voice, job(LINE, start_s=1.0, settings={"pitch": 4.0})))
+    assert 1.0 + len(more.pcm) / RATE_HZ == pytest.approx(len(line.pcm) / RATE_HZ, abs=0.05)
+    left = [word for word in line.words if word.at_s >= 1.0]
+    assert [word.start for word in more.words] == [word.start for word in left]
+    assert [w.at_s for w in more.words] == pytest.approx([w.at_s for w in left], abs=0.03)
+
+
+def test_another_voice_takes_over_at_a_word(engine: KokoroEngine, voice: Voice, line: Said) -> None:
+    other = engine.prepare(ProfileSpec("michael", "en", {"voice": "am_michael"}))
+    speech = engine.stream(voice, job(LINE))
+    next(speech)
+    more = Said(engine.restyle(speech, other, job(LINE, start_s=1.0)))
+    first = next(word for word in line.words if word.at_s >= 1.0)
+    assert more.words[0].start == first.start
+    assert more.words[0].at_s == pytest.approx(first.at_s, abs=0.03)
+    assert [word.start for word in more.words] == [
+        word.start for word in line.words if word.start >= first.start
+    ]
+
+
+def test_after_the_end_there_is_nothing(engine: KokoroEngine, voice: Voice) -> None:
+    speech = engine.stream(voice, job("Yes."))
+    assert Said(engine.restyle(speech, voice, job("Yes.", start_s=60.0))).chunks == []
+    assert Said(engine.stream(voice, job("…"))).chunks == []
+
+
+def test_what_it_cannot_be_is_refused(engine: KokoroEngine) -> None:
+    for spec, code in (
+        (ProfileSpec("x", "en", {"voice": "af_hart"}), "bad_setting"),
+        (ProfileSpec("x", "ko", {}), "unknown_language"),
+        (ProfileSpec("x", "en", {}, {"audio": b""}), "bad_reference"),
+    ):
+        with pytest.raises(EngineError) as caught:
+            engine.check(spec)
+        assert caught.value.code == code
