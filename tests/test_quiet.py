@@ -134,6 +134,27 @@ def test_the_neural_voice_stays_at_home(home: Home) -> None:
     assert home.found() == []
 
 
+NATURAL = """
+import os
+from koed.engine import quiet
+quiet.keep(os.environ)
+import numpy, onnxruntime
+from koed.engine.kokoro import weights
+found = onnxruntime.InferenceSession(weights.graphs().text, providers=["CPUExecutionProvider"]).run(
+    None, {"tokens": numpy.array([[0, 50, 0]]), "style": numpy.zeros((1, 256), numpy.float32),
+           "speed": numpy.ones(1, numpy.float32)})
+print(*sorted(name for name in __import__("sys").modules if name.startswith(("kokoro", "misaki"))))
+"""
+
+
+@pytest.mark.slow
+def test_the_natural_voice_stays_at_home_and_its_packages_are_data(home: Home) -> None:
+    assert home.type(sys.executable, "-c", NATURAL) == "\n"
+    assert home.found() == []
+    kept = home.home / ".cache" / "koed" / "kokoro"
+    assert len(list(kept.iterdir())) == 3
+
+
 def test_who_does_not_stay_at_home_is_seen(home: Home) -> None:
     """In a process of Python that koed starts, and by a library that is not Python."""
     patch = home.folder / "patch"
