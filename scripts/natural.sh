@@ -9,11 +9,11 @@ install_natural() {
   fingerprint=$(cat pyproject.toml constraints.txt | sha256sum)
   [ -f "$note" ] && [ "$(<"$note")" = "$fingerprint" ] && return 0
   if [ ! -f "$note" ]; then
-    say "the natural voice comes next: about 120 MB, once (without it: KOED_VOICE=small make run)"
+    say "the natural voice comes next: about 100 MB, once (without it: KOED_VOICE=small make run)"
     say "    63 MB  Kokoro-82M: weights Apache-2.0 (hexgrad), export to ONNX MIT (thewh1teagle)"
     say "    24 MB  onnxruntime, which runs it: MIT (Microsoft)"
     say "     4 MB  dictionaries of misaki: Apache-2.0 (hexgrad)"
-    say "    28 MB  words: jieba, pypinyin, wordsegment MIT; OpenCC, regex Apache-2.0"
+    say "     8 MB  words: rjieba, pypinyin MIT; OpenCC, regex Apache-2.0"
   fi
   rm -f "$note"
   why="this disk has less than $room_mb MB of room"

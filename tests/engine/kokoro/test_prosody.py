@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from koed.engine.kokoro.model import Plan
-from koed.engine.kokoro.prosody import Manner, shaped
+from koed.engine.kokoro.prosody import Prosody, shaped
 
 F0 = np.array([8, 8, 100, 200, 200, 100, 8, 150], np.float32)
 ENERGY = np.array([-9, -9, 5, 6, 6, 5, -9, 4], np.float32)
@@ -20,13 +20,13 @@ def plan() -> Plan:
 
 
 def test_a_plain_manner_changes_nothing() -> None:
-    found = shaped(plan(), Manner())
+    found = shaped(plan(), Prosody())
     assert np.array_equal(found.f0, F0)
     assert np.array_equal(found.energy, ENERGY)
 
 
 def test_pitch_moves_what_has_a_voice_by_one_ratio() -> None:
-    ratio = shaped(plan(), Manner(pitch=6)).f0 / F0
+    ratio = shaped(plan(), Prosody(pitch=6)).f0 / F0
     voiced = F0 > 40
     assert np.allclose(ratio[voiced], ratio[2])
     assert ratio[2] == pytest.approx(2 ** (6 * 1.1 / 12), rel=1e-3)
@@ -35,19 +35,19 @@ def test_pitch_moves_what_has_a_voice_by_one_ratio() -> None:
 
 def test_range_is_of_the_intonation_around_its_mean() -> None:
     voiced = F0 > 40
-    flat, wide = (shaped(plan(), Manner(range=r)).f0[voiced] for r in (0.0, 2.0))
+    flat, wide = (shaped(plan(), Prosody(range=r)).f0[voiced] for r in (0.0, 2.0))
     assert np.allclose(flat, flat[0])
     assert np.std(np.log(wide)) == pytest.approx(2 * np.std(np.log(F0[voiced])), rel=1e-3)
     assert np.mean(np.log(wide)) == pytest.approx(np.mean(np.log(F0[voiced])), rel=1e-3)
 
 
 def test_energy_leaves_pauses_alone() -> None:
-    found = shaped(plan(), Manner(energy=6)).energy - ENERGY
+    found = shaped(plan(), Prosody(energy=6)).energy - ENERGY
     assert np.array_equal(found > 0, ENERGY > 0)
 
 
 def test_a_change_begins_at_its_frame() -> None:
-    low = shaped(plan(), Manner(pitch=-5))
-    found = shaped(plan(), Manner(pitch=5), start=2, before=low)
+    low = shaped(plan(), Prosody(pitch=-5))
+    found = shaped(plan(), Prosody(pitch=5), start=2, before=low)
     assert np.array_equal(found.f0[:4], low.f0[:4])
-    assert np.array_equal(found.f0[4:], shaped(plan(), Manner(pitch=5)).f0[4:])
+    assert np.array_equal(found.f0[4:], shaped(plan(), Prosody(pitch=5)).f0[4:])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from koed.bench.judges.mel import HOP, mel_spectrogram
 from koed.bench.judges.packages import file_of, missing
-from koed.engine.gpt_sovits.checkpoints import contents
+from koed.engine.tensor_files import contents
 from koed.errors import EngineError
 
 PACKAGE = "resemblyzer"

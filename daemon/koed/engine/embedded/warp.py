@@ -77,7 +77,7 @@ class Warp:
         low, high = envelope[:, bins], envelope[:, bins + 1]
         change = low + share * (high - low) - envelope
         spectrum *= np.exp(change.clip(-_MOST_NEPERS, _MOST_NEPERS))
-        return np.fft.irfft(spectrum, self._size)[:, : frames.shape[1]]
+        return np.fft.irfft(spectrum, self._size)[:, : frames.shape[1]].astype(np.float32)
 
 
 def _lifter(size: int, rate_hz: int) -> NDArray[np.float32]:

@@ -13,8 +13,8 @@ from koed.engine.base import Capabilities, Job, ProfileSpec, Stream, Voice
 from koed.engine.kokoro import parts, tables, weights
 from koed.engine.kokoro.model import RATE_HZ, Model, Norms
 from koed.engine.kokoro.phonemes.read import LANGUAGES, read, tag_of
-from koed.engine.kokoro.prosody import Manner
-from koed.engine.kokoro.shipped import SHIPPED
+from koed.engine.kokoro.prosody import Prosody
+from koed.engine.kokoro.shipped import DEFAULT, SHIPPED
 from koed.engine.kokoro.speech import Speaker, Speech
 from koed.engine.kokoro.table_files import table_of
 from koed.engine.kokoro.tables import Table
@@ -24,7 +24,7 @@ from koed.errors import EngineError
 log = logging.getLogger(__name__)
 
 SCHEMA: settings.Schema = {
-    "voice": settings.Mix({"af_heart": 1.0}, tuple(SHIPPED)),
+    "voice": settings.Mix({DEFAULT: 1.0}, tuple(SHIPPED)),
     "pitch": settings.Number(0.0, -12.0, 12.0),
     "range": settings.Number(1.0, 0.0, 2.0),
     "energy": settings.Number(0.0, -12.0, 12.0),
@@ -32,6 +32,8 @@ SCHEMA: settings.Schema = {
 """``voice``: a voice of the model, or several with their weights. The others as of a line: a line's
 ``pitch`` and ``energy`` are added, its ``range`` multiplies."""
 _LINE = ("pitch", "range", "energy")
+_SENTENCE_CHARS = 300
+"""The text half plans that in the time of a few frames of sound."""
 _FASTEST, _SLOWEST = 4.0, 0.25
 
 _CALIBRATION = {
@@ -54,7 +56,7 @@ class KokoroEngine:
     version = settings.fingerprint(SCHEMA)
     capabilities = Capabilities(
         languages=LANGUAGES, restyle=True, word_times=True, mouths=True,
-        line_fields=("speed", *_LINE),
+        line_fields=("speed", *_LINE), sentence_chars=_SENTENCE_CHARS,
     )  # fmt: skip
 
     def __init__(self, graphs: Callable[[], weights.Graphs] = weights.graphs) -> None:
@@ -66,7 +68,7 @@ class KokoroEngine:
     def warm_up(self) -> None:
         """Raises `EngineError` ``model_missing`` or ``model_broken``, ``library_missing``."""
         model = self._loaded()
-        model.whole(model.plan("jˈɛs.", tables.table("af_heart"), 1.0))
+        model.whole(model.plan("jˈɛs.", tables.table(DEFAULT), 1.0))
 
     def check(self, profile: ProfileSpec) -> None:
         """`koed.engine.base.Checking`."""
@@ -86,7 +88,7 @@ class KokoroEngine:
             lang=lang,
             loudness_lufs=lufs,
             state={
-                "manner": {name: state[name] for name in _LINE},
+                "prosody": {name: state[name] for name in _LINE},
                 "table": table.astype("<f2").tobytes(),
                 "shares": [norms.share, norms.other],
                 "norms": np.stack([norms.values, norms.slope]).astype("<f4").tobytes(),
@@ -100,13 +102,13 @@ class KokoroEngine:
 
     def stream(self, voice: Voice, job: Job) -> Stream:
         found = self._parts(job.text, job.lang or voice.lang)
-        return Speech(self._loaded(), found, self._speaker(voice), _manner(voice, job))
+        return Speech(self._loaded(), found, self._speaker(voice), _prosody(voice, job))
 
     def restyle(self, stream: Stream, voice: Voice, job: Job) -> Stream:
-        """In another manner at once, in another voice from the next word on."""
+        """In another prosody at once, in another voice from the next word on."""
         if not isinstance(stream, Speech):
             raise EngineError("restyle_lost", "what it continues is gone")
-        return stream.restyled(self._speaker(voice), _manner(voice, job), job.start_s)
+        return stream.restyled(self._speaker(voice), _prosody(voice, job), job.start_s)
 
     def close(self) -> None:
         self._model = None
@@ -145,11 +147,11 @@ class KokoroEngine:
         return Norms.through(points[0], points[1], model.layout), voice_lufs(sounds[0], RATE_HZ)
 
 
-def _manner(voice: Voice, job: Job) -> Manner:
+def _prosody(voice: Voice, job: Job) -> Prosody:
     """Of the voice and of the line together."""
-    own: dict[str, Any] = voice.state["manner"]
+    own: dict[str, Any] = voice.state["prosody"]
     line = settings.read({name: SCHEMA[name] for name in _LINE}, job.settings, "a line")
-    return Manner(
+    return Prosody(
         speed=min(_FASTEST, max(_SLOWEST, job.speed)),
         pitch=own["pitch"] + line["pitch"],
         range=own["range"] * line["range"],

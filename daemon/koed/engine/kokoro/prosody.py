@@ -18,7 +18,7 @@ _ENERGY_PER_DB = 0.35
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class Prosody:
     """How a voice is to speak."""
 
     speed: float = 1.0
@@ -30,16 +30,16 @@ class Manner:
     """dB, about."""
 
 
-def shaped(plan: Plan, manner: Manner, start: int = 0, before: Plan | None = None) -> Plan:
-    """``plan``, as the model made it, spoken in this ``manner`` from frame ``start`` on; up to
+def shaped(plan: Plan, prosody: Prosody, start: int = 0, before: Plan | None = None) -> Plan:
+    """``plan``, as the model made it, spoken in this ``prosody`` from frame ``start`` on; up to
     there it is as in ``before``."""
     f0, energy = plan.f0.astype(np.float64), plan.energy.copy()
     voiced = f0 > _VOICED_HZ
-    if voiced.any() and (manner.pitch or manner.range != 1.0):
+    if voiced.any() and (prosody.pitch or prosody.range != 1.0):
         mean = np.exp(np.log(f0[voiced]).mean())
-        moved = 2.0 ** (manner.pitch * _PITCH_GAIN / 12.0)
-        f0[voiced] = mean * (f0[voiced] / mean) ** manner.range * moved
-    energy[energy > _SPOKEN] += np.float32(manner.energy * _ENERGY_PER_DB)
+        moved = 2.0 ** (prosody.pitch * _PITCH_GAIN / 12.0)
+        f0[voiced] = mean * (f0[voiced] / mean) ** prosody.range * moved
+    energy[energy > _SPOKEN] += np.float32(prosody.energy * _ENERGY_PER_DB)
     pitch = f0.astype(np.float32)
     if before is not None:
         pitch[: 2 * start] = before.f0[: 2 * start]

@@ -13,7 +13,7 @@ from koed.engine import visemes
 from koed.engine.base import Chunk, Mouth, Shape, Word
 from koed.engine.kokoro.model import FRAME, FRAME_S, RATE_HZ, Floats, Model, Norms, Plan
 from koed.engine.kokoro.parts import Part, pieces
-from koed.engine.kokoro.prosody import Manner, shaped
+from koed.engine.kokoro.prosody import Prosody, shaped
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +81,13 @@ class Speech:
     """See `koed.engine.base.Stream`."""
 
     def __init__(
-        self, model: Model, parts: Sequence[Part], speaker: Speaker, manner: Manner,
+        self, model: Model, parts: Sequence[Part], speaker: Speaker, prosody: Prosody,
         start_s: float = 0.0, entry: Entry | None = None,
     ) -> None:  # fmt: skip
         self._model = model
         self._parts = parts
         self._speaker = speaker
-        self._manner = manner
+        self._prosody = prosody
         self._takes: list[Take] = []
         """Of the parts from the first on that was spoken, in order."""
         self._entry = entry or Entry()
@@ -111,13 +111,13 @@ class Speech:
             sounds.append(self._model.whole(take.plan)[take.start * FRAME : take.end * FRAME])
         return np.concatenate(sounds)
 
-    def restyled(self, speaker: Speaker, manner: Manner, start_s: float) -> Speech:
-        """From ``start_s`` on in another ``manner``, or from the next word on as another
+    def restyled(self, speaker: Speaker, prosody: Prosody, start_s: float) -> Speech:
+        """From ``start_s`` on in another ``prosody``, or from the next word on as another
         ``speaker``: until then the old one is heard, as loud as the new one is."""
         take = self._take_at(start_s)
         if take is None:  # it is over by then
             entry = Entry(len(self._parts))
-        elif speaker is self._speaker and manner.speed == self._manner.speed:
+        elif speaker is self._speaker and prosody.speed == self._prosody.speed:
             entry = Entry(take.number, frame=take.frame(start_s), take=take)
         else:
             frame = take.frame(start_s)
@@ -126,7 +126,7 @@ class Speech:
             gain = np.float32(10.0 ** ((speaker.lufs - self._speaker.lufs) / 20.0))
             tail = self._sound(take, frame, end)[: (end - frame) * FRAME] * gain
             entry = Entry(number, at, tail=_faded(tail))
-        return Speech(self._model, self._parts, speaker, manner, start_s, entry)
+        return Speech(self._model, self._parts, speaker, prosody, start_s, entry)
 
     # --- takes -------------------------------------------------------------------------------
 
@@ -147,12 +147,12 @@ class Speech:
         at_s = self._takes[-1].end_s if self._takes else self._start_s
         if self._takes or entry.take is None:
             raw = self._model.plan(
-                self._parts[number].symbols, self._speaker.table, self._manner.speed
+                self._parts[number].symbols, self._speaker.table, self._prosody.speed
             )
-            plan, before = shaped(raw, self._manner), None
+            plan, before = shaped(raw, self._prosody), None
         else:
             raw, before = entry.take.raw, entry.take.plan
-            plan = shaped(raw, self._manner, entry.frame, before)
+            plan = shaped(raw, self._prosody, entry.frame, before)
         start, end = _heard(raw)
         if not self._takes:
             if entry.take is not None:
