@@ -48,7 +48,7 @@ def test_the_rate_is_of_all_words_together() -> None:
     assert wer([("", "")]) == 0.0
 
 
-@pytest.mark.parametrize("hz", [75.0, 115.0, 195.0, 268.0, 380.0])
+@pytest.mark.parametrize("hz", [75.0, 115.0, 195.0, 268.0, 380.0, 560.0])
 def test_pitch_is_found_and_no_octave_beside_it(hz: float) -> None:
     found = pitch(buzz(hz), RATE_HZ)
     assert found is not None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-LOWEST_HZ, HIGHEST_HZ = 60.0, 500.0
+LOWEST_HZ, HIGHEST_HZ = 60.0, 650.0
 FRAME_S, HOP_S = 0.04, 0.01
 VOICED = 0.6
 """Correlation of a frame with itself a period later, at least."""

@@ -44,9 +44,10 @@ def write(
             if found is None:
                 continue
             axis.barh(row, found, color=COLORS.get(figures["kind"], "#b08050"))
-            axis.text(found, row, f" {found:g}", va="center", fontsize=7)
-            if (marked := value(figures, mark)) is not None:
+            marked = value(figures, mark)
+            if marked is not None:
                 axis.plot([marked, marked], [row - 0.4, row + 0.4], color="black", linewidth=1.5)
+            axis.text(max(found, marked or 0), row, f" {found:.3g}", va="center", fontsize=7)
         axis.set_title(title, fontsize=8)
         axis.margins(x=0.2)
     axes[0][0].set_yticks(range(len(shown)), [f"{n} ({v['lang']})" for n, v in shown.items()])
