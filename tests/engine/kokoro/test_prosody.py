@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from koed.engine.kokoro.model import Plan
+from koed.engine.kokoro.model import SentencePlan
 from koed.engine.kokoro.prosody import Prosody, shaped
 
 F0 = np.array([8, 8, 100, 200, 200, 100, 8, 150], np.float32)
 ENERGY = np.array([-9, -9, 5, 6, 6, 5, -9, 4], np.float32)
 
 
-def plan() -> Plan:
-    return Plan(
+def plan() -> SentencePlan:
+    return SentencePlan(
         np.zeros((1, 512, 4), np.float32), F0.copy(), ENERGY.copy(),
         np.arange(3), np.zeros((1, 256), np.float32),
     )  # fmt: skip

@@ -3,7 +3,7 @@
 =================  ==================================================================
 ``engine.py``      the engine `kokoro`: voices, calibrated and kept
 ``speech.py``      the stream of one segment: planned by parts, decoded by pieces
-``parts.py``       parts that the model takes at once, pieces that leave one by one
+``passages.py``    passages that the model takes at once, pieces that leave one by one
 ``prosody.py``     pitch, intonation and effort, changed between the two halves
 ``model.py``       the two halves, in onnxruntime; ``source.py`` what the second shapes
 ``weights.py``     where the model comes from; ``cut.py`` how it is halved

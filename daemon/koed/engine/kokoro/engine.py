@@ -10,7 +10,7 @@ import numpy as np
 
 from koed.engine import settings
 from koed.engine.base import Capabilities, Job, ProfileSpec, Stream, Voice
-from koed.engine.kokoro import parts, tables, weights
+from koed.engine.kokoro import passages, tables, weights
 from koed.engine.kokoro.model import RATE_HZ, Model, Norms
 from koed.engine.kokoro.phonemes.read import LANGUAGES, read, tag_of
 from koed.engine.kokoro.prosody import Prosody
@@ -128,13 +128,13 @@ class KokoroEngine:
             self._speakers[voice.key] = Speaker(table, norms, voice.loudness_lufs)
         return self._speakers[voice.key]
 
-    def _parts(self, text: str, lang: str) -> list[parts.Part]:
+    def _parts(self, text: str, lang: str) -> list[passages.Passage]:
         reading = read(text, lang)
         fresh = set(reading.unsaid) - self._told
         if fresh:
             self._told |= fresh
             log.warning("the natural voice has no sound for %s", " ".join(sorted(fresh)))
-        return list(parts.parts(reading))
+        return list(passages.passages(reading))
 
     def _calibrated(self, model: Model, table: Table, lang: str) -> tuple[Norms, float]:
         """The norms of a voice, and its loudness in LUFS."""

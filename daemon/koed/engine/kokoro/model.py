@@ -37,7 +37,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class SentencePlan:
     """How a text will sound, in ``T`` frames."""
 
     features: Floats
@@ -61,7 +61,7 @@ class Plan:
         return float((self.energy < _SILENT).mean())
 
 
-_NOTHING = Plan(
+_NOTHING = SentencePlan(
     np.zeros((1, 512, 2), np.float32), np.zeros(4, np.float32), np.zeros(4, np.float32),
     np.zeros(1, np.int64), np.zeros((1, 256), np.float32),
 )  # fmt: skip
@@ -131,7 +131,7 @@ class Model:
         self._ends = np.cumsum([found.size for found in moments])
         self.layout = _layout(results, [0, *self._ends.tolist()])
 
-    def plan(self, text: str, table: Floats, speed: float) -> Plan:
+    def plan(self, text: str, table: Floats, speed: float) -> SentencePlan:
         """``text``: 1 to 510 symbols; ``table`` ``[510, 256]``."""
         ids = symbols.ids(text)
         style = table[len(ids) - 1][None]
@@ -142,18 +142,20 @@ class Model:
         }
         features, f0, energy, frames = self._text.run(None, feed)
         starts = np.concatenate(([0], np.cumsum(frames[0].astype(np.int64))))
-        return Plan(features, f0[0], energy[0], starts, style)
+        return SentencePlan(features, f0[0], energy[0], starts, style)
 
-    def whole(self, plan: Plan) -> Floats:
+    def whole(self, plan: SentencePlan) -> Floats:
         """Sound ``[600 T]`` of all of it."""
         return self._decode(plan, 0, plan.frames, None, [self._audio])[0]
 
-    def measured(self, plan: Plan) -> tuple[Floats, Floats]:
+    def measured(self, plan: SentencePlan) -> tuple[Floats, Floats]:
         """`whole`, and the means and variances ``[M]`` that its layers had."""
         sound, *own = self._decode(plan, 0, plan.frames, None, [self._audio, *self._own])
         return sound, np.concatenate([found.reshape(-1) for found in own])
 
-    def part(self, plan: Plan, start: int, end: int, norms: Floats | None, more: int = 0) -> Floats:
+    def part(
+        self, plan: SentencePlan, start: int, end: int, norms: Floats | None, more: int = 0
+    ) -> Floats:
         """Sound ``[600 (end - start) + more]``: frames ``start`` to ``end``, and so many samples
         ``more`` as far as there are any; ``norms`` of `Norms.at`, None = of what is decoded."""
         first, last = max(0, start - CONTEXT), min(plan.frames, end + CONTEXT)
@@ -161,7 +163,7 @@ class Model:
         return sound[(start - first) * FRAME : (end - first) * FRAME + more]
 
     def _decode(
-        self, plan: Plan, start: int, end: int, norms: Floats | None, wanted: list[str]
+        self, plan: SentencePlan, start: int, end: int, norms: Floats | None, wanted: list[str]
     ) -> list[Floats]:
         f0, energy = plan.f0[2 * start : 2 * end], plan.energy[2 * start : 2 * end]
         excitation = source.spectra(plan.f0, source.phases(plan.f0), 2 * start, 2 * end)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from koed.engine.kokoro.model import Plan
+from koed.engine.kokoro.model import SentencePlan
 
 _VOICED_HZ = 40.0
 _SPOKEN = -4.0
@@ -30,7 +30,9 @@ class Prosody:
     """dB, about."""
 
 
-def shaped(plan: Plan, prosody: Prosody, start: int = 0, before: Plan | None = None) -> Plan:
+def shaped(
+    plan: SentencePlan, prosody: Prosody, start: int = 0, before: SentencePlan | None = None
+) -> SentencePlan:
     """``plan``, as the model made it, spoken in this ``prosody`` from frame ``start`` on; up to
     there it is as in ``before``."""
     f0, energy = plan.f0.astype(np.float64), plan.energy.copy()

@@ -11,8 +11,8 @@ import numpy as np
 
 from koed.engine import visemes
 from koed.engine.base import Chunk, Mouth, Shape, Word
-from koed.engine.kokoro.model import FRAME, FRAME_S, RATE_HZ, Floats, Model, Norms, Plan
-from koed.engine.kokoro.parts import Part, pieces
+from koed.engine.kokoro.model import FRAME, FRAME_S, RATE_HZ, Floats, Model, Norms, SentencePlan
+from koed.engine.kokoro.passages import Passage, pieces
 from koed.engine.kokoro.prosody import Prosody, shaped
 
 log = logging.getLogger(__name__)
@@ -41,14 +41,14 @@ class Speaker:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Take:
+class Rendition:
     """A part as it is spoken: planned, and where its sound lies in the segment."""
 
     number: int
     """Of the part."""
-    raw: Plan
+    raw: SentencePlan
     """As the model made it."""
-    plan: Plan
+    plan: SentencePlan
     """As it is spoken."""
     start: int
     """Frame that it begins with."""
@@ -66,14 +66,14 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Onset:
     """Where a speech sets in: in part ``number`` at frame ``frame`` of ``take``'s plan, or, without
     one, at the symbol ``at``. Before that comes ``tail``, sound of whoever spoke before."""
 
     number: int = 0
     at: int = -1
     frame: int = 0
-    take: Take | None = None
+    take: Rendition | None = None
     tail: Floats | None = None
 
 
@@ -81,16 +81,16 @@ class Speech:
     """See `koed.engine.base.Stream`."""
 
     def __init__(
-        self, model: Model, parts: Sequence[Part], speaker: Speaker, prosody: Prosody,
-        start_s: float = 0.0, entry: Entry | None = None,
+        self, model: Model, parts: Sequence[Passage], speaker: Speaker, prosody: Prosody,
+        start_s: float = 0.0, onset: Onset | None = None,
     ) -> None:  # fmt: skip
         self._model = model
         self._parts = parts
         self._speaker = speaker
         self._prosody = prosody
-        self._takes: list[Take] = []
+        self._renditions: list[Rendition] = []
         """Of the parts from the first on that was spoken, in order."""
-        self._entry = entry or Entry()
+        self._onset = onset or Onset()
         self._start_s = start_s
         self._chunks = self._speak()
 
@@ -106,7 +106,7 @@ class Speech:
     def whole(self) -> Floats:
         """All of it, decoded by parts instead of pieces: what streaming is measured against."""
         sounds = [np.zeros(0, np.float32)]
-        while len(self._takes) + self._entry.number < len(self._parts):
+        while len(self._renditions) + self._onset.number < len(self._parts):
             take = self._plan_next()
             sounds.append(self._model.whole(take.plan)[take.start * FRAME : take.end * FRAME])
         return np.concatenate(sounds)
@@ -116,56 +116,56 @@ class Speech:
         ``speaker``: until then the old one is heard, as loud as the new one is."""
         take = self._take_at(start_s)
         if take is None:  # it is over by then
-            entry = Entry(len(self._parts))
+            onset = Onset(len(self._parts))
         elif speaker is self._speaker and prosody.speed == self._prosody.speed:
-            entry = Entry(take.number, frame=take.frame(start_s), take=take)
+            onset = Onset(take.number, frame=take.frame(start_s), take=take)
         else:
             frame = take.frame(start_s)
             at, end = self._next_word(take, frame)
             number = take.number if at >= 0 else take.number + 1
             gain = np.float32(10.0 ** ((speaker.lufs - self._speaker.lufs) / 20.0))
             tail = self._sound(take, frame, end)[: (end - frame) * FRAME] * gain
-            entry = Entry(number, at, tail=_faded(tail))
-        return Speech(self._model, self._parts, speaker, prosody, start_s, entry)
+            onset = Onset(number, at, tail=_faded(tail))
+        return Speech(self._model, self._parts, speaker, prosody, start_s, onset)
 
     # --- takes -------------------------------------------------------------------------------
 
-    def _take_at(self, at_s: float) -> Take | None:
+    def _take_at(self, at_s: float) -> Rendition | None:
         """The take that sounds then, planned now if it was not yet."""
-        for take in self._takes:
+        for take in self._renditions:
             if at_s < take.end_s:
                 return take
-        while len(self._takes) + self._entry.number < len(self._parts):
+        while len(self._renditions) + self._onset.number < len(self._parts):
             take = self._plan_next()
             if at_s < take.end_s:
                 return take
         return None
 
-    def _plan_next(self) -> Take:
-        entry = self._entry
-        number = entry.number + len(self._takes)
-        at_s = self._takes[-1].end_s if self._takes else self._start_s
-        if self._takes or entry.take is None:
+    def _plan_next(self) -> Rendition:
+        onset = self._onset
+        number = onset.number + len(self._renditions)
+        at_s = self._renditions[-1].end_s if self._renditions else self._start_s
+        if self._renditions or onset.take is None:
             raw = self._model.plan(
                 self._parts[number].symbols, self._speaker.table, self._prosody.speed
             )
             plan, before = shaped(raw, self._prosody), None
         else:
-            raw, before = entry.take.raw, entry.take.plan
-            plan = shaped(raw, self._prosody, entry.frame, before)
+            raw, before = onset.take.raw, onset.take.plan
+            plan = shaped(raw, self._prosody, onset.frame, before)
         start, end = _heard(raw)
-        if not self._takes:
-            if entry.take is not None:
-                start = entry.frame
-            elif entry.at >= 0:
-                start = int(raw.starts[1 + entry.at])
-            if entry.tail is not None:
-                at_s += len(entry.tail) / RATE_HZ
-        take = Take(number, raw, plan, start, max(start, end), at_s)
-        self._takes.append(take)
+        if not self._renditions:
+            if onset.take is not None:
+                start = onset.frame
+            elif onset.at >= 0:
+                start = int(raw.starts[1 + onset.at])
+            if onset.tail is not None:
+                at_s += len(onset.tail) / RATE_HZ
+        take = Rendition(number, raw, plan, start, max(start, end), at_s)
+        self._renditions.append(take)
         return take
 
-    def _next_word(self, take: Take, frame: int) -> tuple[int, int]:
+    def _next_word(self, take: Rendition, frame: int) -> tuple[int, int]:
         """The symbol that the next word begins with, and its frame; -1 and the end if none does."""
         for _, _, at in self._parts[take.number].words:
             begins = int(take.raw.starts[1 + at])
@@ -176,15 +176,15 @@ class Speech:
     # --- sound -------------------------------------------------------------------------------
 
     def _speak(self) -> Iterator[Chunk]:
-        if self._entry.tail is not None and len(self._entry.tail):
-            yield Chunk(self._entry.tail, RATE_HZ)
+        if self._onset.tail is not None and len(self._onset.tail):
+            yield Chunk(self._onset.tail, RATE_HZ)
         done = 0
-        while done + self._entry.number < len(self._parts):
-            take = self._takes[done] if done < len(self._takes) else self._plan_next()
+        while done + self._onset.number < len(self._parts):
+            take = self._renditions[done] if done < len(self._renditions) else self._plan_next()
             yield from self._take(take)
             done += 1
 
-    def _take(self, take: Take) -> Iterator[Chunk]:
+    def _take(self, take: Rendition) -> Iterator[Chunk]:
         words, shapes = self._words(take), self._mouths(take)
         joint = np.zeros(0, np.float32)
         for start, end in pieces(take.start, take.end):
@@ -192,7 +192,7 @@ class Speech:
             pcm = sound[: (end - start) * FRAME].copy()
             if len(joint):
                 pcm[:_FADE] = joint * (1.0 - _IN) + pcm[:_FADE] * _IN
-            elif self._entry.take is None:  # else it goes on with what was heard before
+            elif self._onset.take is None:  # else it goes on with what was heard before
                 pcm[:_FADE] *= _IN
             joint = sound[(end - start) * FRAME :]
             if end == take.end:
@@ -204,7 +204,7 @@ class Speech:
                 tuple(_until(words, until, last)), tuple(_until(shapes, until, last)),
             )  # fmt: skip
 
-    def _sound(self, take: Take, start: int, end: int) -> Floats:
+    def _sound(self, take: Rendition, start: int, end: int) -> Floats:
         """Of frames ``start`` to ``end``, and of the fade behind them where there is any."""
         if take.plan.frames <= _WHOLE:
             return self._model.whole(take.plan)[start * FRAME : end * FRAME + _FADE]
@@ -215,15 +215,15 @@ class Speech:
             sound = self._model.part(take.plan, start, end, None, _FADE)
         return sound
 
-    def _words(self, take: Take) -> list[Word]:
+    def _words(self, take: Rendition) -> list[Word]:
         found = []
         for start, end, at in self._parts[take.number].words:
             begins = int(take.raw.starts[1 + at])
-            if begins >= take.start or at == self._entry.at:
+            if begins >= take.start or at == self._onset.at:
                 found.append(Word(start, end, take.at_s + max(0, begins - take.start) * FRAME_S))
         return found
 
-    def _mouths(self, take: Take) -> list[Mouth]:
+    def _mouths(self, take: Rendition) -> list[Mouth]:
         """Those of the part from where it sets in, and first the one that holds there."""
         symbols, starts = self._parts[take.number].symbols, take.raw.starts[1:-1]
         timed: list[tuple[Shape, float]] = [("rest", 0.0)]  # until the first
@@ -235,7 +235,7 @@ class Speech:
         return held + [Mouth(shape, take.at_s + at) for shape, at in timed if at > 0.0]
 
 
-def _heard(plan: Plan) -> tuple[int, int]:
+def _heard(plan: SentencePlan) -> tuple[int, int]:
     """First frame that is heard and one past the last, with a little around them."""
     loud = np.flatnonzero(plan.energy > _HEARD) // 2
     if not len(loud):

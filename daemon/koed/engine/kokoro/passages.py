@@ -18,20 +18,20 @@ made."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Passage:
     symbols: str
     words: tuple[tuple[int, int, int], ...]
     """As in `Phonemes`, ``at`` counted in the symbols of this part."""
 
 
-def parts(phonemes: Phonemes, most: int = MOST_SYMBOLS) -> Iterator[Part]:
+def passages(phonemes: Phonemes, most: int = MOST_SYMBOLS) -> Iterator[Passage]:
     """All of it, in order, none without something to say."""
     text, at = phonemes.symbols, 0
     while at < len(text):
         end = len(text) if len(text) - at <= most else _cut(text, at, at + most)
         words = tuple((s, e, n - at) for s, e, n in phonemes.words if at <= n < end)
         if words:
-            yield Part(text[at:end], words)
+            yield Passage(text[at:end], words)
         at = end
 
 

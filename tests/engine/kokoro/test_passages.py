@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from koed.engine.kokoro.parts import FIRST, MOST, Part, parts, pieces
+from koed.engine.kokoro.passages import FIRST, MOST, Passage, passages, pieces
 from koed.engine.kokoro.phonemes import Phonemes
 
 
@@ -16,19 +16,19 @@ def reading(symbols: str) -> Phonemes:
 
 
 def test_a_short_reading_is_one_part() -> None:
-    assert list(parts(reading("a b."), most=10)) == [Part("a b.", ((0, 1, 0), (2, 3, 2)))]
+    assert list(passages(reading("a b."), most=10)) == [Passage("a b.", ((0, 1, 0), (2, 3, 2)))]
 
 
 def test_the_best_mark_is_chosen_and_words_are_counted_anew() -> None:
-    assert [part.symbols for part in parts(reading("ab, cd. ef, gh"), most=10)] == [
+    assert [part.symbols for part in passages(reading("ab, cd. ef, gh"), most=10)] == [
         "ab, cd.", " ef, gh",
     ]  # fmt: skip
-    assert list(parts(reading("ab, cd. ef, gh"), most=10))[1].words[0] == (8, 9, 1)
+    assert list(passages(reading("ab, cd. ef, gh"), most=10))[1].words[0] == (8, 9, 1)
 
 
 @given(st.text("ab ,.", max_size=60), st.integers(5, 30))
 def test_nothing_is_lost_and_nothing_is_too_long(symbols: str, most: int) -> None:
-    found = list(parts(reading(symbols), most))
+    found = list(passages(reading(symbols), most))
     spoken = "".join(part.symbols[at] for part in found for _, _, at in part.words)
     assert spoken == "".join(symbol for symbol in symbols if symbol.isalpha())
     assert all(len(part.symbols) <= most and part.words for part in found)
