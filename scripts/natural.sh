@@ -9,7 +9,7 @@ install_natural() {
   fingerprint=$(cat pyproject.toml constraints.txt | sha256sum)
   [ -f "$note" ] && [ "$(<"$note")" = "$fingerprint" ] && return 0
   if [ ! -f "$note" ]; then
-    say "the natural voice comes next: about 100 MB, once (without it: KOED_VOICE=small make run)"
+    say "the natural voice comes next: about 100 MB, once"
     say "    63 MB  Kokoro-82M: weights Apache-2.0 (hexgrad), export to ONNX MIT (thewh1teagle)"
     say "    24 MB  onnxruntime, which runs it: MIT (Microsoft)"
     say "     4 MB  dictionaries of misaki: Apache-2.0 (hexgrad)"

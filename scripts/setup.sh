@@ -45,7 +45,7 @@ if command -v flock >/dev/null; then
 fi
 
 goal=${1:-run}
-voice=${KOED_VOICE:-natural}
+voice=${KOED_VOICE:-small}
 case $voice in natural | small) ;; *) fail "KOED_VOICE is natural or small, not '$voice'" ;; esac
 case $goal in
   run | bench | proof) extras=daemon,embedded,metrics,bridges,hotkeys,obs ;;

@@ -413,21 +413,21 @@ def python_stub(machine: Machine, case: str) -> str:
 @pytest.mark.parametrize("goal", ["run", "demo", "bench", "proof"])
 def test_the_natural_voice_is_announced_and_comes_last(machine: Machine, goal: str) -> None:
     machine.everything_there()
-    code, said = machine.setup(goal)
+    code, said = machine.setup(goal, KOED_VOICE="natural")
     assert code == 0, said
     base, licence = said.index("installing koed["), said.index("Apache-2.0 (hexgrad)")
     assert base < licence < said.index("installing it")
-    assert "about 120 MB" in said
-    assert machine.setup(goal) == (0, "")
+    assert "about 100 MB" in said
+    assert machine.setup(goal, KOED_VOICE="natural") == (0, "")
 
 
 def test_a_small_voice_sets_up_nothing_of_it(machine: Machine) -> None:
     machine.everything_there()
-    code, said = machine.setup(KOED_VOICE="small")
+    code, said = machine.setup()
     assert code == 0, said
     assert "natural" not in said
     assert machine.setup(KOED_VOICE="small") == (0, "")
-    code, said = machine.setup()
+    code, said = machine.setup(KOED_VOICE="natural")
     assert code == 0
     assert "the natural voice comes next" in said
     assert "installing koed[" not in said
@@ -453,7 +453,7 @@ def test_without_the_natural_voice_koed_starts_all_the_same(machine: Machine, ho
     case, reason = WITHOUT[how]
     whole = python_stub(machine, case)
     for _ in range(2):
-        code, said = machine.setup()
+        code, said = machine.setup(KOED_VOICE="natural")
         assert code == 0, said
         lines = [line for line in said.splitlines() if "no natural voice yet" in line]
         assert said.splitlines()[-1:] == lines
@@ -463,19 +463,19 @@ def test_without_the_natural_voice_koed_starts_all_the_same(machine: Machine, ho
     assert code == 1
     assert "the tests need the natural voice's own model" in said
     (machine.bin / "python3").write_text(whole)
-    assert machine.setup()[0] == 0
-    assert machine.setup() == (0, "")
+    assert machine.setup(KOED_VOICE="natural")[0] == 0
+    assert machine.setup(KOED_VOICE="natural") == (0, "")
 
 
 def test_a_full_disk_is_not_filled_further(machine: Machine) -> None:
     machine.everything_there()
     machine.stub("df", "echo Avail; echo 499M")
-    code, said = machine.setup()
+    code, said = machine.setup(KOED_VOICE="natural")
     assert code == 0
     assert "less than 500 MB of room. koed speaks with its embedded voices" in said
     machine.stub("df", "echo Avail; echo 500M")
-    assert "no natural voice" not in machine.setup()[1]
-    assert machine.setup() == (0, "")
+    assert "no natural voice" not in machine.setup(KOED_VOICE="natural")[1]
+    assert machine.setup(KOED_VOICE="natural") == (0, "")
 
 
 # --- another system --------------------------------------------------------------------------
