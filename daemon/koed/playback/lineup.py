@@ -275,9 +275,8 @@ class Lineup:
         lane.utterances.append(utterance)
         try:
             voice = self.voices.by_name.get(line.voice)
-            if voice is None or not voice.ready or utterance.in_pieces:
-                return
-            if self.voices.as_ever(utterance.delivery, voice):
+            whole = voice is not None and voice.ready and not utterance.in_pieces
+            if voice is not None and whole and self.voices.as_ever(utterance.delivery, voice):
                 utterance.take = self._takes(line.text, voice)
             if utterance.script is None:
                 canned = utterance.take is not None
