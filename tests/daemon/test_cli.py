@@ -93,7 +93,7 @@ def test_every_command_answers_in_words_and_in_json(koe: Run, watch: Watch, tmp_
     assert {v["name"] for v in read(koe("voices", "--json"))["voices"]} == {"low", "high"}
     assert koe("voice").stdout.split() == ["low"]
     changed = read(koe("voice", "high", "--when", "now", "--json"))
-    assert changed == {"voice": "high", "previous": "low"}
+    assert changed == {"voice": "high", "previous": "low", "fields": {}}
     for command in ("skip", "clear", "stop", "reload"):
         assert isinstance(read(koe(command, "--json")), dict), command
     saved = read(koe("save", str(tmp_path / "last.wav"), "--seconds", "1", "--json"))

@@ -123,6 +123,16 @@ def test_after_the_end_there_is_nothing(engine: KokoroEngine, voice: Voice) -> N
     assert Said(engine.stream(voice, job("…"))).chunks == []
 
 
+def test_without_a_model_it_starts_and_refuses_its_voices() -> None:
+    def nothing() -> weights.Graphs:
+        raise EngineError("model_missing", "it is not installed", "make run")
+
+    made = KokoroEngine(nothing)
+    made.warm_up()
+    with pytest.raises(EngineError, match="not installed"):
+        made.prepare(ProfileSpec("x", "en", {}))
+
+
 def test_what_it_cannot_be_is_refused(engine: KokoroEngine) -> None:
     for spec, code in (
         (ProfileSpec("x", "en", {"voice": "af_hart"}), "bad_setting"),

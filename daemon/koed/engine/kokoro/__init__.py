@@ -17,5 +17,5 @@ from koed.engine.base import EngineSpec
 
 ENGINE = EngineSpec(
     "koed.engine.kokoro.engine:KokoroEngine",
-    install="make run installs it; by hand: pip install -c constraints.txt -e '.[natural]'",
+    install="KOED_VOICE=natural make run installs it",
 )

@@ -34,6 +34,10 @@ SCHEMA: settings.Schema = {
 _LINE = ("pitch", "range", "energy")
 _SENTENCE_CHARS = 300
 """The text half plans that in the time of a few frames of sound."""
+_KEPT = 64
+"""Voices, 0.8 MB each."""
+_MOST_TOLD = 200
+"""Characters without a sound that the log tells of."""
 _FASTEST, _SLOWEST = 4.0, 0.25
 
 _CALIBRATION = {
@@ -66,8 +70,13 @@ class KokoroEngine:
         self._told: set[str] = set()
 
     def warm_up(self) -> None:
-        """Raises `EngineError` ``model_missing`` or ``model_broken``, ``library_missing``."""
-        model = self._loaded()
+        """Where there is no model, each voice is refused with how to get it: an engine that did not
+        start would be started for ever."""
+        try:
+            model = self._loaded()
+        except EngineError as error:
+            log.warning("%s", error)
+            return
         model.whole(model.plan("jˈɛs.", tables.table(DEFAULT), 1.0))
 
     def check(self, profile: ProfileSpec) -> None:
@@ -126,12 +135,14 @@ class KokoroEngine:
             share, other = voice.state["shares"]
             norms = Norms(share, other, values, slope)
             self._speakers[voice.key] = Speaker(table, norms, voice.loudness_lufs)
+            if len(self._speakers) > _KEPT:  # it can be made again of its voice
+                del self._speakers[next(iter(self._speakers))]
         return self._speakers[voice.key]
 
     def _parts(self, text: str, lang: str) -> list[passages.Passage]:
         reading = read(text, lang)
         fresh = set(reading.unsaid) - self._told
-        if fresh:
+        if fresh and len(self._told) < _MOST_TOLD:
             self._told |= fresh
             log.warning("the natural voice has no sound for %s", " ".join(sorted(fresh)))
         return list(passages.passages(reading))

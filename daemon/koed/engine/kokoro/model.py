@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from koed.engine.base import THREADS_VARIABLE
 from koed.engine.kokoro import onnx_cut, source, symbols
 from koed.engine.kokoro.weights import Graphs
+from koed.errors import EngineError
 
 RATE_HZ = source.RATE_HZ
 FRAME = 600
@@ -29,6 +30,7 @@ CONTEXT = 6
 _SILENT = -4.0
 """Energy below which there is nothing to hear."""
 _THREADS = 2
+_INSTALL = "KOED_VOICE=natural make run installs it"
 _MEAN, _VARIANCE = "/ReduceMean_output_0", "/ReduceMean_2_output_0"
 _FURTHEST = 3.0
 """A foretold variance is within this factor of the one that was measured."""
@@ -192,8 +194,12 @@ def _layout(names: list[str], starts: list[int]) -> Layout:
 
 
 def _session(path: str) -> Any:
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError(
+            "library_missing", f"the natural voice cannot run onnxruntime: {error}", _INSTALL
+        ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _threads()
     options.inter_op_num_threads = 1

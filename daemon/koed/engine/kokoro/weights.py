@@ -63,7 +63,7 @@ VERSION = hashlib.sha256(repr((SHA256, _METHOD, CUTS)).encode()).hexdigest()[:8]
 LEFT_ALONE_S = 3600.0
 """Another process may be writing, or be about to load, a file of ours that is younger."""
 
-_AGAIN = "run make again, or: koed models pull kokoro"
+_AGAIN = "KOED_VOICE=natural make run, or: koed models pull kokoro"
 
 
 @dataclass(frozen=True, slots=True)
