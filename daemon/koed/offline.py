@@ -26,6 +26,8 @@ from koed.voices.styles import chosen
 from koed.wiring import assemble
 
 OUTPUT = "file"
+WAIT_S = 10.0
+"""A voice that takes longer to prepare is of no engine that plans a sentence at once."""
 
 
 class Renderer:
@@ -66,6 +68,7 @@ class Renderer:
     def speak(self, line: Line, sink: WavSink) -> None:
         """Write a line to ``sink``; raises `KoedError` with the reason if it cannot be spoken."""
         self._over = None
+        self._wait_for(line.voice)
         self.dispatch.ask(Submit(line))
         while self._over is None:
             if not sink.pull(self.mixer):
@@ -77,6 +80,19 @@ class Renderer:
             raise KoedError(self._over.code, self._over.message)
         if isinstance(self._over, UtteranceDropped):
             raise KoedError(self._over.reason, "nothing in this text can be spoken")
+
+    def _wait_for(self, voice: str) -> None:
+        """Until it is ready or cannot be: what its engine can do decides how a line is cut."""
+        deadline = time.monotonic() + WAIT_S
+        known = self.dispatch.player.lineup.voices
+        while time.monotonic() < deadline:
+            state = known.by_name.get(voice)
+            engine = known.engines.get(state.engine) if state else None
+            if state is not None and state.code:
+                return
+            if engine is not None and engine.state not in ("stopped", "starting"):
+                return
+            self.turn()
 
 
 def render_file(
