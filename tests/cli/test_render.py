@@ -63,3 +63,31 @@ def test_the_engine_keeps_each_job_until_it_was_heard(
         assert all(named[first:last]), "kept without a break"
     assert kept[-1] == set()
     assert finished == [7]
+
+
+def test_the_first_line_is_cut_as_every_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How much an engine plans at once is known when it is up, not before."""
+    spoken: list[str] = []
+    speak = EngineHost.speak
+
+    def watched_speak(host: EngineHost, job: Job) -> None:
+        spoken.append(job.text)
+        speak(host, job)
+
+    monkeypatch.setattr(EngineHost, "speak", watched_speak)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    plain = {"engine": "embedded", "lang": "en", "settings": {"voice": "slt"}}
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "low.yaml").write_text(yaml.safe_dump(plain))
+    (tmp_path / "koed.yaml").write_text(yaml.safe_dump({"profiles": "profiles", "voice": "low"}))
+    renderer = Renderer(load(tmp_path / "koed.yaml"), tmp_path / "run")
+    try:
+        renderer.book.refresh()
+        for number in (1, 2):
+            sink = WavSink(str(tmp_path / "out.wav"), renderer.config.audio.rate_hz)
+            renderer.speak(Line(number, "Good evening, and welcome.", "low", OUTPUT), sink)
+    finally:
+        renderer.close()
+    assert spoken == ["Good evening, and welcome."] * 2
