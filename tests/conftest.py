@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,8 @@ from hypothesis import settings
 # A slow example on a busy machine is not a wrong one.
 settings.register_profile("koed", deadline=None, print_blob=True)
 settings.load_profile("koed")
+
+_CURRENT = "PYTEST_CURRENT_TEST"  # pytest's own, another one in every phase of a test
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -28,3 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.mkdtemp(prefix="koed-state-")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ["XDG_STATE_HOME"] = folder
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_it_was() -> Iterator[None]:
+    """What a test, or an engine that it makes, sets is not the next test's, nor its children's."""
+    before = {name: value for name, value in os.environ.items() if name != _CURRENT}
+    yield
+    for name in os.environ.keys() - before.keys() - {_CURRENT}:
+        del os.environ[name]
+    os.environ.update(before)
