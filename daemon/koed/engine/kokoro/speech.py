@@ -25,7 +25,8 @@ _HEARD = -6.0
 """Energy."""
 _WHOLE = 64
 """Frames; of what is shorter the foretold moments are far from its own."""
-_LOUDEST = 1.0
+_LOUDEST = 1.25
+"""Some voices reach 1.1, which the mixer's limiter is there for."""
 _FADE = FRAME // 5
 """Samples, 5 ms: how pieces flow into each other, and how sound begins and ends."""
 _IN = np.linspace(0.0, 1.0, _FADE, dtype=np.float32)
@@ -91,6 +92,7 @@ class Speech:
         self._renditions: list[Rendition] = []
         """Of the parts from the first on that was spoken, in order."""
         self._onset = onset or Onset()
+        self._continued = self._onset.take.raw if self._onset.take else None
         self._start_s = start_s
         self._chunks = self._speak()
 
@@ -187,12 +189,12 @@ class Speech:
     def _take(self, take: Rendition) -> Iterator[Chunk]:
         words, shapes = self._words(take), self._mouths(take)
         joint = np.zeros(0, np.float32)
-        for start, end in pieces(take.start, take.end):
+        for start, end in self._pieces(take):
             sound = self._sound(take, start, end)
             pcm = sound[: (end - start) * FRAME].copy()
             if len(joint):
                 pcm[:_FADE] = joint * (1.0 - _IN) + pcm[:_FADE] * _IN
-            elif self._onset.take is None:  # else it goes on with what was heard before
+            elif take.raw is not self._continued:  # that goes on with what was heard before
                 pcm[:_FADE] *= _IN
             joint = sound[(end - start) * FRAME :]
             if end == take.end:
@@ -203,6 +205,11 @@ class Speech:
                 pcm, RATE_HZ,
                 tuple(_until(words, until, last)), tuple(_until(shapes, until, last)),
             )  # fmt: skip
+
+    def _pieces(self, take: Rendition) -> Iterator[tuple[int, int]]:
+        if take.plan.frames <= _WHOLE:  # it is decoded at once
+            return iter([(take.start, take.end)] if take.end > take.start else [])
+        return pieces(take.start, take.end)
 
     def _sound(self, take: Rendition, start: int, end: int) -> Floats:
         """Of frames ``start`` to ``end``, and of the fade behind them where there is any."""
@@ -219,7 +226,7 @@ class Speech:
         found = []
         for start, end, at in self._parts[take.number].words:
             begins = int(take.raw.starts[1 + at])
-            if begins >= take.start or at == self._onset.at:
+            if begins >= take.start:
                 found.append(Word(start, end, take.at_s + max(0, begins - take.start) * FRAME_S))
         return found
 
