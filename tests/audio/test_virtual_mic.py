@@ -170,11 +170,28 @@ def test_does_not_stay_the_default(
     # What module-switch-on-connect or a session manager may do.
     sound.pactl("set-default-sink", "koed")
     sound.pactl("set-default-source", "koed_mic")
-    wait_for(lambda: server.call(lambda p: p.server_info()).default_sink_name == "koed")
-    wait_for(lambda: server.call(lambda p: p.server_info()).default_source_name == "koed_mic")
+    wait_for(lambda: defaults.now(server) == {"sink": "koed", "source": "koed_mic"})
     defaults.look(server)
     wait_for(lambda: sound.pactl("get-default-sink").strip() == "speakers")
     wait_for(lambda: sound.pactl("get-default-source").strip() == "headset")
+
+
+def test_the_defaults_are_told_as_they_are_whoever_connects_meanwhile(
+    sound: Rig, server: SoundServer
+) -> None:
+    def told_to_a_newcomer() -> str:
+        newcomer = SoundServer(timeout_s=20.0)
+        newcomer.connect()
+        try:
+            return DefaultDevices.now(newcomer)["source"]
+        finally:
+            newcomer.close()
+
+    microphone(server).ensure()
+    for name in ("koed_mic", "headset") * 50:
+        server.call(lambda p, name=name: p.source_default_set(name))
+        wait_for(lambda name=name: told_to_a_newcomer() == name, what=f"{name} is the default")
+        wait_for(lambda name=name: DefaultDevices.now(server)["source"] == name, what=name)
 
 
 def test_a_hung_server_costs_no_more_than_the_timeout(sound: Rig, server: SoundServer) -> None:

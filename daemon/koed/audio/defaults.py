@@ -43,17 +43,22 @@ class DefaultDevices:
     def made(self, server: SoundServer, before: dict[Kind, str]) -> None:
         """Ours were; ``before``: what `now` was then."""
         self._before = dict(before)
-        pipewire = "PipeWire" in server.software
-        self._settled_s = time.monotonic() + (PIPEWIRE_SETTLE_S if pipewire else SETTLE_S)
+        settle_s = PIPEWIRE_SETTLE_S if server.is_pipewire else SETTLE_S
+        self._settled_s = time.monotonic() + settle_s
         if self.chosen:
             self._before.pop("source", None)
             self._set(server, "source", self._ours["source"])
         self.look(server)
 
+    @property
+    def settled(self) -> bool:
+        """What changes from now on is her doing."""
+        return time.monotonic() > self._settled_s
+
     def look(self, server: SoundServer) -> None:
         """Put back what the server has changed, and note what she has."""
         now = self.now(server)
-        settled = time.monotonic() > self._settled_s
+        settled = self.settled
         for kind in KINDS:
             before = self._before.get(kind)
             ours = self._ours[kind]
@@ -91,7 +96,7 @@ class DefaultDevices:
     @staticmethod
     def now(server: SoundServer) -> dict[Kind, str]:
         """The defaults."""
-        info = server.call(lambda p: p.server_info())
+        info = server.call_anew(lambda p: p.server_info())
         return {"sink": info.default_sink_name or "", "source": info.default_source_name or ""}
 
     @staticmethod

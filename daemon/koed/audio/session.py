@@ -92,7 +92,7 @@ class Installation:
     def wake(self, devices: Devices) -> bool:
         """Whether our sink was suspended, so that it took no sound. PipeWire does that to whatever
         nobody uses, and wakes it itself."""
-        if "suspended" not in str(devices.sink.state) or "PipeWire" in self.server.software:
+        if "suspended" not in str(devices.sink.state) or self.server.is_pipewire:
             return False
         self.server.call(lambda p: p.sink_suspend(devices.sink.index, False))
         return True
@@ -179,7 +179,8 @@ class Session(Installation):
             elif trouble is not None:
                 self.verify()  # it may know why
                 raise trouble
-            if changed or time.monotonic() - verified_s > VERIFY_S:
+            quiet_s = VERIFY_S if self.defaults.settled else 0.0  # its reports may get lost
+            if changed or time.monotonic() - verified_s > quiet_s:
                 self.verify()
                 verified_s = time.monotonic()
 

@@ -68,6 +68,10 @@ class SoundServer:
         )
         self.software = self.call(lambda p: p.server_info()).server_name
 
+    @property
+    def is_pipewire(self) -> bool:
+        return "PipeWire" in self.software
+
     def close(self) -> None:
         pulse, self._pulse = self._pulse, None
         if pulse is not None:
@@ -88,6 +92,21 @@ class SoundServer:
             raise DeviceError("server_refused", f"the sound server refused: {error}") from error
         finally:
             self._deadline_s = None
+
+    def call_anew(self, operation: Callable[[Any], T]) -> T:
+        """`call` on a connection of its own, for the default devices. While a client connects,
+        PipeWire tells a change of them to nobody else (module-metadata: ``pending``), so that a
+        connection from before may answer with the old ones for ever."""
+        if not self.is_pipewire:
+            return self.call(operation)
+        newcomer = SoundServer(self._name, self.timeout_s)
+        try:
+            newcomer.connect()
+            return newcomer.call(operation)
+        except DeviceError:  # as when it takes no more clients
+            return self.call(operation)
+        finally:
+            newcomer.close()
 
     def tried(self, operation: Callable[[Any], object]) -> bool:
         """`call`; False if the server refuses, as of a stream that has ended meanwhile."""
