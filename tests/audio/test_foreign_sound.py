@@ -29,7 +29,10 @@ class SlowServer:
         return True
 
     def server_info(self) -> Any:
-        return SimpleNamespace(cookie=1, default_sink_name="speakers")
+        return SimpleNamespace(cookie=1)
+
+    def defaults(self) -> dict[str, str]:
+        return {"sink": "speakers"}
 
     def sink_list(self) -> list[Any]:
         ours = SimpleNamespace(index=OURS, name="koed", proplist={"koed.owner": OWNER})

@@ -11,9 +11,8 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import Literal
 
-from koed.audio.sound_server import SoundServer, others
+from koed.audio.sound_server import Kind, SoundServer, others
 from koed.errors import DeviceError
 
 SETTLE_S = 0.1
@@ -21,7 +20,6 @@ SETTLE_S = 0.1
 PIPEWIRE_SETTLE_S = 3.0
 """Its session manager may take its time."""
 
-Kind = Literal["sink", "source"]
 KINDS: tuple[Kind, ...] = ("sink", "source")
 
 
@@ -41,7 +39,7 @@ class DefaultDevices:
         """Our microphone is the default one because she wanted it."""
 
     def made(self, server: SoundServer, before: dict[Kind, str]) -> None:
-        """Ours were; ``before``: what `now` was then."""
+        """Ours were; ``before``: what the defaults were then."""
         self._before = dict(before)
         settle_s = PIPEWIRE_SETTLE_S if server.is_pipewire else SETTLE_S
         self._settled_s = time.monotonic() + settle_s
@@ -50,15 +48,10 @@ class DefaultDevices:
             self._set(server, "source", self._ours["source"])
         self.look(server)
 
-    @property
-    def settled(self) -> bool:
-        """What changes from now on is her doing."""
-        return time.monotonic() > self._settled_s
-
     def look(self, server: SoundServer) -> None:
         """Put back what the server has changed, and note what she has."""
-        now = self.now(server)
-        settled = self.settled
+        now = server.defaults()
+        settled = time.monotonic() > self._settled_s
         for kind in KINDS:
             before = self._before.get(kind)
             ours = self._ours[kind]
@@ -92,12 +85,6 @@ class DefaultDevices:
                 self._memory.touch(mode=0o600)
             else:
                 self._memory.unlink(missing_ok=True)
-
-    @staticmethod
-    def now(server: SoundServer) -> dict[Kind, str]:
-        """The defaults."""
-        info = server.call_anew(lambda p: p.server_info())
-        return {"sink": info.default_sink_name or "", "source": info.default_source_name or ""}
 
     @staticmethod
     def _set(server: SoundServer, kind: Kind, name: str) -> None:

@@ -93,5 +93,5 @@ class ForeignStreams:
 def _speakers(server: SoundServer) -> Any:
     """The default sink, or any that is not a koed's; None = there is none."""
     sinks = others(server, "sink")
-    default = server.call(lambda p: p.server_info()).default_sink_name
+    default = server.defaults()["sink"]
     return next((s for s in sinks if s.name == default), sinks[0] if sinks else None)

@@ -71,7 +71,7 @@ class Installation:
         recorders = self.wishes.recorders
         recorders.meet(self.server)
         self.wishes.foreign.meet(self.server)
-        before = self.defaults.now(self.server)
+        before = self.server.defaults()
         made = self.microphone.ensure(lambda *there: recorders.hush(self.server, *there))
         devices = self.microphone.verify()
         for process in self.microphone.adopted(devices):
@@ -113,6 +113,7 @@ class Installation:
 
     def _who_needs(self, devices: Devices) -> str:
         self.wishes.recorders.look(source_outputs(self.server), devices)
+        self.server.catch_up()
         self.defaults.look(self.server)
         names = self.wishes.recorders.names
         if names:
@@ -170,7 +171,7 @@ class Session(Installation):
 
     def watch(self) -> None:
         """Return when stopping; raise `DeviceError` as soon as anything is not as it was."""
-        verified_s = -VERIFY_S
+        caught_up_s = -VERIFY_S
         while not self._stopping.is_set():
             changed = self.server.wait(WATCH_S)
             trouble = self.device.trouble()
@@ -179,10 +180,11 @@ class Session(Installation):
             elif trouble is not None:
                 self.verify()  # it may know why
                 raise trouble
-            quiet_s = VERIFY_S if self.defaults.settled else 0.0  # its reports may get lost
-            if changed or time.monotonic() - verified_s > quiet_s:
+            if not changed and time.monotonic() - caught_up_s > VERIFY_S:
+                self.server.catch_up()
+                caught_up_s, changed = time.monotonic(), True
+            if changed:
                 self.verify()
-                verified_s = time.monotonic()
 
     def _wake_or_give_up(self, trouble: DeviceError) -> None:
         """It takes no sound: it was suspended, or the server hangs and answers no question."""

@@ -6,6 +6,7 @@ minute. A connection belongs to one thread.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import select
 import time
@@ -15,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from koed.errors import DeviceError
 
 T = TypeVar("T")
+Kind = Literal["sink", "source"]
 
 OWNER = "koed"
 PROCESS = secrets.token_hex(6)
@@ -40,6 +42,8 @@ class SoundServer:
         self._errors: tuple[type[Exception], ...] = ()
         self._deadline_s: float | None = None
         self._changed = False
+        self._missed: dict[Kind, tuple[str, str]] = {}
+        """The default devices that this connection is told of, and what they are instead."""
 
     def connect(self) -> None:
         try:
@@ -93,20 +97,32 @@ class SoundServer:
         finally:
             self._deadline_s = None
 
-    def call_anew(self, operation: Callable[[Any], T]) -> T:
-        """`call` on a connection of its own, for the default devices. While a client connects,
-        PipeWire tells a change of them to nobody else (module-metadata: ``pending``), so that a
-        connection from before may answer with the old ones for ever."""
+    def defaults(self) -> dict[Kind, str]:
+        """Names of the default devices; empty = there is none."""
+        told = self._told_defaults()
+        for kind, (wrong, right) in self._missed.items():
+            if told[kind] == wrong:
+                told[kind] = right
+        return told
+
+    def catch_up(self) -> None:
+        """Learn what PipeWire did not tell. While a client connects, a change of the defaults goes
+        to nobody else (its module-metadata: ``pending``), and who was connected before is answered
+        with the old ones for ever. It takes a new connection to ask on, while which others miss
+        theirs: nothing for a busy moment."""
         if not self.is_pipewire:
-            return self.call(operation)
+            return
+        told = self._told_defaults()
         newcomer = SoundServer(self._name, self.timeout_s)
-        try:
+        with contextlib.suppress(DeviceError):  # as when it takes no more clients
             newcomer.connect()
-            return newcomer.call(operation)
-        except DeviceError:  # as when it takes no more clients
-            return self.call(operation)
-        finally:
-            newcomer.close()
+            right = newcomer._told_defaults()
+            self._missed = {kind: (told[kind], right[kind]) for kind in told}
+        newcomer.close()
+
+    def _told_defaults(self) -> dict[Kind, str]:
+        info = self.call(lambda p: p.server_info())
+        return {"sink": info.default_sink_name or "", "source": info.default_source_name or ""}
 
     def tried(self, operation: Callable[[Any], object]) -> bool:
         """`call`; False if the server refuses, as of a stream that has ended meanwhile."""
@@ -170,7 +186,7 @@ class SoundServer:
         return count
 
 
-def others(server: SoundServer, kind: Literal["sink", "source"]) -> list[Any]:
+def others(server: SoundServer, kind: Kind) -> list[Any]:
     """The devices that are no koed's, monitors left out."""
     listed = server.call(lambda p: getattr(p, f"{kind}_list")())
     return [
