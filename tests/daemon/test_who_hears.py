@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +73,8 @@ def test_whom_a_killed_koed_had_muted_is_heard_again() -> None:
         wait_for(lambda: music() == [False], what="music")
         server.unload("speakers")
         wait_for(lambda: music() == [True], what="it is mute")
+        noted = Path(server.env["XDG_STATE_HOME"]) / "koed/strangers-koed_mic"
+        wait_for(noted.exists, what="it is noted")  # a moment later
         home.kill()
         server.pactl("load-module", "module-null-sink", "sink_name=speakers")
         wait_for(lambda: "speakers" in server.names("sinks"))

@@ -59,7 +59,8 @@ class MutedStreams:
         return stream.index in self._there or bool(stream.mute and name_of(stream) in self._owed)
 
     def mute(self, server: SoundServer, streams: list[Any]) -> None:
-        """Those of them that sound. Whom she had muted is not ours to let sound again."""
+        """Those of them that sound. Whom she had muted is not ours to let sound again. Silence
+        comes first: a disk may take its time."""
         for stream in streams:
             if not stream.mute and self._set(server, stream, True):
                 self._there[stream.index] = name_of(stream)
