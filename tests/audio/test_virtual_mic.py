@@ -170,8 +170,12 @@ def test_does_not_stay_the_default(
     # What module-switch-on-connect or a session manager may do.
     sound.pactl("set-default-sink", "koed")
     sound.pactl("set-default-source", "koed_mic")
-    ours = {"sink": "koed", "source": "koed_mic"}
-    wait_for(lambda: server.catch_up() or server.defaults() == ours, what="ours are the defaults")
+
+    def ours() -> bool:
+        server.renew()
+        return server.defaults() == {"sink": "koed", "source": "koed_mic"}
+
+    wait_for(ours, what="ours are the defaults")
     defaults.look(server)
     wait_for(lambda: sound.pactl("get-default-sink").strip() == "speakers")
     wait_for(lambda: sound.pactl("get-default-source").strip() == "headset")
@@ -186,12 +190,27 @@ def test_a_missed_change_of_the_defaults_is_caught_up(sound: Rig, server: SoundS
         finally:
             newcomer.close()
 
+    def choose(name: str) -> None:
+        server.call(lambda p: p.source_default_set(name))
+
     microphone(server).ensure()
-    for name in ("koed_mic", "headset") * 50:
-        server.call(lambda p, name=name: p.source_default_set(name))
-        wait_for(lambda name=name: told_to_a_newcomer() == name, what=f"{name} is the default")
-        server.catch_up()
-        assert server.defaults() == {"sink": "speakers", "source": name}
+    for _ in range(50):
+        choose("koed_mic")
+        wait_for(lambda: told_to_a_newcomer() == "koed_mic", what="ours is the default")
+        server.renew()
+        assert server.defaults() == {"sink": "speakers", "source": "koed_mic"}
+        choose("headset")  # while nobody connects, that is told
+        wait_for(lambda: server.defaults()["source"] == "headset", what="hers is the default")
+
+
+def test_a_connection_that_cannot_be_renewed_is_kept(
+    sound: Rig, server: SoundServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = server.defaults()
+    monkeypatch.setenv("PULSE_SERVER", "unix:/nobody/listens")
+    server.renew()
+    assert server.defaults() == before
+    assert server.timeout_s > 1.0
 
 
 def test_a_hung_server_costs_no_more_than_the_timeout(sound: Rig, server: SoundServer) -> None:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 WATCH_S = 0.25
 """The stream is looked at so often, the server's devices whenever it reports a change."""
 VERIFY_S = 5.0
-"""And without any report so often."""
+"""And without any report so often, on a new connection."""
+LATEST_S = 20.0
+"""On a new connection at least so often, however many reports there are."""
 ANSWER_S = 1.0
 """A server that has not answered by then counts as hung."""
 PLACE_S = 1.0
@@ -113,7 +115,7 @@ class Installation:
 
     def _who_needs(self, devices: Devices) -> str:
         self.wishes.recorders.look(source_outputs(self.server), devices)
-        self.server.catch_up()
+        self.server.renew()
         self.defaults.look(self.server)
         names = self.wishes.recorders.names
         if names:
@@ -171,7 +173,7 @@ class Session(Installation):
 
     def watch(self) -> None:
         """Return when stopping; raise `DeviceError` as soon as anything is not as it was."""
-        caught_up_s = -VERIFY_S
+        renewed_s = -LATEST_S
         while not self._stopping.is_set():
             changed = self.server.wait(WATCH_S)
             trouble = self.device.trouble()
@@ -180,9 +182,9 @@ class Session(Installation):
             elif trouble is not None:
                 self.verify()  # it may know why
                 raise trouble
-            if not changed and time.monotonic() - caught_up_s > VERIFY_S:
-                self.server.catch_up()
-                caught_up_s, changed = time.monotonic(), True
+            if time.monotonic() - renewed_s > (LATEST_S if changed else VERIFY_S):
+                self.server.renew()
+                renewed_s, changed = time.monotonic(), True
             if changed:
                 self.verify()
 

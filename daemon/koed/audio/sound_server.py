@@ -6,7 +6,6 @@ minute. A connection belongs to one thread.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import select
 import time
@@ -21,6 +20,9 @@ Kind = Literal["sink", "source"]
 OWNER = "koed"
 PROCESS = secrets.token_hex(6)
 """This process, among all koeds of the server: process ids come again in each container."""
+
+RENEW_S = 0.3
+"""For a new connection in place of one that works; it takes some milliseconds."""
 
 NO_INDEX = 0xFFFFFFFF  # PA_INVALID_INDEX: PipeWire has yet to link the stream
 
@@ -42,8 +44,6 @@ class SoundServer:
         self._errors: tuple[type[Exception], ...] = ()
         self._deadline_s: float | None = None
         self._changed = False
-        self._missed: dict[Kind, tuple[str, str]] = {}
-        """The default devices that this connection is told of, and what they are instead."""
 
     def connect(self) -> None:
         try:
@@ -99,30 +99,27 @@ class SoundServer:
 
     def defaults(self) -> dict[Kind, str]:
         """Names of the default devices; empty = there is none."""
-        told = self._told_defaults()
-        for kind, (wrong, right) in self._missed.items():
-            if told[kind] == wrong:
-                told[kind] = right
-        return told
-
-    def catch_up(self) -> None:
-        """Learn what PipeWire did not tell. While a client connects, a change of the defaults goes
-        to nobody else (its module-metadata: ``pending``), and who was connected before is answered
-        with the old ones for ever. It takes a new connection to ask on, while which others miss
-        theirs: nothing for a busy moment."""
-        if not self.is_pipewire:
-            return
-        told = self._told_defaults()
-        newcomer = SoundServer(self._name, self.timeout_s)
-        with contextlib.suppress(DeviceError):  # as when it takes no more clients
-            newcomer.connect()
-            right = newcomer._told_defaults()
-            self._missed = {kind: (told[kind], right[kind]) for kind in told}
-        newcomer.close()
-
-    def _told_defaults(self) -> dict[Kind, str]:
         info = self.call(lambda p: p.server_info())
         return {"sink": info.default_sink_name or "", "source": info.default_source_name or ""}
+
+    def renew(self) -> None:
+        """Go on with a new connection to PipeWire, if it gives one. While a client connects, it
+        tells a change of the default devices to nobody else (its module-metadata: ``pending``), so
+        an old connection may answer with the old ones for ever. Others miss theirs while this one
+        connects: better at a quiet moment."""
+        if not self.is_pipewire:
+            return
+        old, timeout_s = self._pulse, self.timeout_s
+        self._pulse, self.timeout_s = None, min(timeout_s, RENEW_S)
+        try:
+            self.connect()
+        except DeviceError:  # as when it takes no more clients
+            self.close()
+            self._pulse = old
+        else:
+            old.close()
+        finally:
+            self.timeout_s = timeout_s
 
     def tried(self, operation: Callable[[Any], object]) -> bool:
         """`call`; False if the server refuses, as of a stream that has ended meanwhile."""
