@@ -74,8 +74,8 @@ class DefaultDevices:
     def _note(self, server: SoundServer, is_ours: bool) -> None:
         if is_ours == self.chosen:
             return
-        if is_ours and not _others(server, "source"):
-            return  # there is nothing else: nobody chose
+        if is_ours and not (_others(server, "source") and self._is_still_ours(server)):
+            return  # there is nothing else, or was not until now: nobody chose
         self.chosen = is_ours
         if self._memory is None:
             return
@@ -85,6 +85,9 @@ class DefaultDevices:
                 self._memory.touch(mode=0o600)
             else:
                 self._memory.unlink(missing_ok=True)
+
+    def _is_still_ours(self, server: SoundServer) -> bool:
+        return server.defaults()["source"] == self._ours["source"]
 
     @staticmethod
     def _set(server: SoundServer, kind: Kind, name: str) -> None:
