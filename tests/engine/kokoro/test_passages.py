@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from koed.engine.kokoro.passages import FIRST, MOST, Passage, passages, pieces
+from koed.engine.kokoro.passages import CONTEXT, FIRST, LEAST, MOST, Passage, passages, pieces
 from koed.engine.kokoro.phonemes import Phonemes
 
 
@@ -34,14 +34,31 @@ def test_nothing_is_lost_and_nothing_is_too_long(symbols: str, most: int) -> Non
     assert all(len(part.symbols) <= most and part.words for part in found)
 
 
-@given(st.integers(0, 50), st.integers(0, 2000))
-def test_pieces_follow_each_other_and_grow(start: int, frames: int) -> None:
-    found = list(pieces(start, start + frames))
+@given(st.integers(0, 50), st.integers(0, 2000), st.floats(0.01, 5.0))
+def test_pieces_follow_each_other(start: int, frames: int, pace: float) -> None:
+    found = list(pieces(start, start + frames, pace))
     assert [end for _, end in found[:-1]] == [begin for begin, _ in found[1:]]
     assert sum(end - begin for begin, end in found) == frames
     sizes = [end - begin for begin, end in found]
-    assert max(sizes, default=0) <= MOST + FIRST // 2
-    assert sizes[:-1] == sorted(sizes[:-1])
+    assert all(LEAST <= size <= MOST for size in sizes[1:-2])
+    assert all(FIRST <= size <= MOST for size in sizes[:-1])
+    assert not sizes[1:] or LEAST // 2 <= sizes[-1] <= MOST
     if frames:
         assert found[0][0] == start
-        assert sizes[0] < FIRST * 1.5
+
+
+@given(st.integers(1, 2000), st.floats(0.01, 0.7))
+def test_each_piece_is_made_while_those_before_it_sound(frames: int, pace: float) -> None:
+    made_at, heard_until = 0.0, 0.0
+    for number, (start, end) in enumerate(pieces(0, frames, pace)):
+        made_at += pace * (end - start + 2 * CONTEXT)
+        if number:
+            assert made_at <= heard_until
+        heard_until = max(heard_until, made_at) + end - start
+
+
+def test_the_faster_the_machine_the_sooner_the_first_piece() -> None:
+    firsts = [next(pieces(0, 200, pace)) for pace in (0.1, 0.4, 0.6, 1.0, 9.0)]
+    assert firsts[0] == (0, FIRST)
+    assert firsts == sorted(firsts)
+    assert firsts[-1] == (0, MOST)

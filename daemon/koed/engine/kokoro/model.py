@@ -10,6 +10,8 @@ whole, and sound leaves before the rest is made.
 from __future__ import annotations
 
 import os
+import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from koed.engine.base import THREADS_VARIABLE
 from koed.engine.kokoro import onnx_cut, source, symbols
+from koed.engine.kokoro.passages import CONTEXT, FIRST
 from koed.engine.kokoro.weights import Graphs
 from koed.errors import EngineError
 
@@ -25,13 +28,13 @@ RATE_HZ = source.RATE_HZ
 FRAME = 600
 """Samples of one frame of the plan: 40 frames a second."""
 FRAME_S = FRAME / RATE_HZ
-CONTEXT = 6
-"""Frames around a stretch that are decoded with it and thrown away: of more nothing is heard."""
 _SILENT = -4.0
 """Energy below which there is nothing to hear."""
 _THREADS = 2
 _INSTALL = "KOED_VOICE=natural make run installs it"
 _MEAN, _VARIANCE = "/ReduceMean_output_0", "/ReduceMean_2_output_0"
+_LOOKED_AT = 8
+"""Stretches of sound from which the pace is taken."""
 _FURTHEST = 3.0
 """A foretold variance is within this factor of the one that was measured."""
 
@@ -117,7 +120,7 @@ class Norms:
 
 
 class Model:
-    """Both halves, loaded. One thread at a time."""
+    """Both halves, loaded. Any number of threads."""
 
     def __init__(self, graphs: Graphs) -> None:
         """``graphs``: as `koed.engine.kokoro.weights` cut them."""
@@ -128,10 +131,16 @@ class Model:
         self._fed = [name for name in names if onnx_cut.given("") not in name]
         self._given = [onnx_cut.given(name) for name in results]
         self._audio = self._sound.get_outputs()[0].name
+        self._paces: deque[float] = deque(maxlen=_LOOKED_AT)
         self._own = [onnx_cut.own(name) for name in results]
         moments = self._decode(_NOTHING, 0, _NOTHING.frames, None, self._own)
         self._ends = np.cumsum([found.size for found in moments])
         self.layout = _layout(results, [0, *self._ends.tolist()])
+
+    @property
+    def pace(self) -> float:
+        """Seconds that a second of sound took lately, at worst: other programs come and go."""
+        return max(self._paces, default=1.0)
 
     def plan(self, text: str, table: Floats, speed: float) -> SentencePlan:
         """``text``: 1 to 510 symbols; ``table`` ``[510, 256]``."""
@@ -178,7 +187,10 @@ class Model:
         else:
             each = np.split(norms[None, :, None], self._ends[:-1], axis=1)
             feed |= dict(zip(self._given, each, strict=True))
+        began = time.monotonic()
         found: list[Floats] = self._sound.run(wanted, feed)
+        if end - start >= FIRST:  # what is shorter says little
+            self._paces.append((time.monotonic() - began) / ((end - start) * FRAME_S))
         return found
 
 

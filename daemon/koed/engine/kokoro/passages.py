@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,10 +12,14 @@ MOST_SYMBOLS = 300
 """It takes 510, but hurries through what is so long."""
 _MARKS = (".!?…", ";:", ",—", " ")
 """Where to part, the best place first."""
-FIRST, GROWTH, MOST = 24, 1.6, 72
-"""Frames of the first piece, of 25 ms; how many times longer each is than the one before; of the
-longest. Long pieces cost less, but a line that is stopped keeps the processor until its piece is
-made."""
+CONTEXT = 4
+"""Frames around a piece that are decoded with it and thrown away: of more nothing is heard."""
+FIRST, LEAST, MOST = 10, 24, 72
+"""Frames, of 25 ms: the first piece has at least so many, one in the middle, and any at most.
+Long pieces cost less, but a line that is stopped keeps the processor until its piece is made."""
+_SCRAP = 12
+_MARGIN = 1.1
+"""How many times longer than foretold a piece may take before sound runs out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,17 @@ def _cut(text: str, start: int, end: int) -> int:
     return end
 
 
-def pieces(start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Frames ``start`` to ``end`` in growing pieces; no scrap is left for the last."""
-    size = float(FIRST)
+def pieces(start: int, end: int, pace: float) -> Iterator[tuple[int, int]]:
+    """Frames ``start`` to ``end`` in pieces, each made while the ones before it sound, where a
+    frame takes ``pace`` frames of time; no scrap is left for the last."""
+    cost = pace * _MARGIN
+    size = max(FIRST, math.ceil(cost * (LEAST + 2 * CONTEXT)))
+    ahead = 0.0
     while start < end:
-        stop = min(end, start + round(size))
-        if end - stop < FIRST // 2:
-            stop = end
+        stop = min(end, start + min(size, MOST))
+        if 0 < end - stop < _SCRAP:
+            stop = end - _SCRAP if end - start >= FIRST + _SCRAP else end
         yield start, stop
-        start, size = stop, min(MOST, size * GROWTH)
+        made = stop - start
+        ahead += made - (pace * (made + 2 * CONTEXT) if ahead else 0.0)
+        start, size = stop, max(LEAST, int(ahead / cost) - 2 * CONTEXT)

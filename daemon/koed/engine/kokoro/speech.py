@@ -209,7 +209,7 @@ class Speech:
     def _pieces(self, take: Rendition) -> Iterator[tuple[int, int]]:
         if take.plan.frames <= _WHOLE:  # it is decoded at once
             return iter([(take.start, take.end)] if take.end > take.start else [])
-        return pieces(take.start, take.end)
+        return pieces(take.start, take.end, self._model.pace)
 
     def _sound(self, take: Rendition, start: int, end: int) -> Floats:
         """Of frames ``start`` to ``end``, and of the fade behind them where there is any."""
