@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -167,3 +168,12 @@ def test_what_it_cannot_be_is_refused(engine: KokoroEngine) -> None:
         with pytest.raises(EngineError) as caught:
             engine.check(spec)
         assert caught.value.code == code
+
+
+def test_a_voice_is_prepared_while_another_speaks(
+    engine: KokoroEngine, voice: Voice, line: Said
+) -> None:
+    with ThreadPoolExecutor(1) as beside:
+        coming = beside.submit(engine.prepare, ProfileSpec("kumo", "ja", {"voice": "jm_kumo"}))
+        assert len(Said(engine.stream(voice, job(LINE))).pcm) == len(line.pcm)
+        assert coming.result().loudness_lufs < 0

@@ -6,10 +6,9 @@
 ``passages.py``    passages that the model takes at once, pieces that leave one by one
 ``prosody.py``     pitch, intonation and effort, changed between the two halves
 ``model.py``       the two halves, in onnxruntime; ``source.py`` what the second shapes
-``weights.py``     where the model comes from; ``cut.py`` how it is halved
+``weights.py``     where the model comes from; ``onnx_cut.py`` how it is halved
 ``tables.py``      voices as tables; ``table_files.py`` those of others
 ``phonemes/``      text to symbols; ``symbols.py`` those of the model
-``mouths.py``      how a mouth looks at each of them
 =================  ==================================================================
 """
 
@@ -17,5 +16,6 @@ from koed.engine.base import EngineSpec
 
 ENGINE = EngineSpec(
     "koed.engine.kokoro.engine:KokoroEngine",
+    prepares_beside=True,
     install="KOED_VOICE=natural make run installs it",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from koed.engine.base import Capabilities, Job, ProfileSpec, Stream, Voice
 from koed.engine.kokoro import passages, tables, weights
 from koed.engine.kokoro.model import RATE_HZ, Model, Norms
 from koed.engine.kokoro.phonemes.read import LANGUAGES, read, tag_of
+from koed.engine.kokoro.phonemes.values import Phonemes
 from koed.engine.kokoro.prosody import Prosody
 from koed.engine.kokoro.shipped import DEFAULT, SHIPPED
 from koed.engine.kokoro.speech import Speaker, Speech
@@ -68,6 +70,9 @@ class KokoroEngine:
 
     def __init__(self, graphs: Callable[[], weights.Graphs] = weights.graphs) -> None:
         self._graphs = graphs
+        self._lock = threading.RLock()
+        """Voices are prepared beside those that speak: of the model, of what the languages need and
+        of `_speakers`. It is never held while sound is made."""
         self._model: Model | None = None
         self._speakers: dict[str, Speaker] = {}
         self._told: set[str] = set()
@@ -128,23 +133,25 @@ class KokoroEngine:
         self._speakers.clear()
 
     def _loaded(self) -> Model:
-        if self._model is None:
-            self._model = Model(self._graphs())
-        return self._model
+        with self._lock:
+            if self._model is None:
+                self._model = Model(self._graphs())
+            return self._model
 
     def _speaker(self, voice: Voice) -> Speaker:
-        if voice.key not in self._speakers:
-            table = np.frombuffer(voice.state["table"], "<f2").astype(np.float32).reshape(510, 256)
-            values, slope = np.frombuffer(voice.state["norms"], "<f4").reshape(2, -1)
-            share, other = voice.state["shares"]
-            norms = Norms(share, other, values, slope)
-            self._speakers[voice.key] = Speaker(table, norms, voice.loudness_lufs)
-            if len(self._speakers) > _KEPT:  # it can be made again of its voice
-                del self._speakers[next(iter(self._speakers))]
-        return self._speakers[voice.key]
+        with self._lock:
+            if voice.key not in self._speakers:
+                if len(self._speakers) >= _KEPT:  # it can be made again of its voice
+                    del self._speakers[next(iter(self._speakers))]
+                self._speakers[voice.key] = _speaker(voice)
+            return self._speakers[voice.key]
+
+    def _read(self, text: str, lang: str) -> Phonemes:
+        with self._lock:
+            return read(text, lang)
 
     def _parts(self, text: str, lang: str) -> list[passages.Passage]:
-        reading = read(text, lang)
+        reading = self._read(text, lang)
         fresh = set(reading.unsaid) - self._told
         if fresh and len(self._told) < _MOST_TOLD:
             self._told |= fresh
@@ -155,11 +162,18 @@ class KokoroEngine:
         """The norms of a voice, and its loudness in LUFS."""
         sounds, points = [], []
         for text in _CALIBRATION[tag_of(lang).split("-")[0]]:
-            plan = model.plan(read(text, lang).symbols, table, 1.0)
+            plan = model.plan(self._read(text, lang).symbols, table, 1.0)
             sound, moments = model.measured(plan)
             sounds.append(sound)
             points.append((plan.silence, moments))
         return Norms.through(points[0], points[1], model.layout), voice_lufs(sounds[0], RATE_HZ)
+
+
+def _speaker(voice: Voice) -> Speaker:
+    table = np.frombuffer(voice.state["table"], "<f2").astype(np.float32).reshape(510, 256)
+    values, slope = np.frombuffer(voice.state["norms"], "<f4").reshape(2, -1)
+    share, other = voice.state["shares"]
+    return Speaker(table, Norms(share, other, values, slope), voice.loudness_lufs)
 
 
 def _prosody(voice: Voice, job: Job) -> Prosody:
