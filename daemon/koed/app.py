@@ -20,6 +20,7 @@ from koed.audio import welcome
 from koed.audio.mixer import Mixer
 from koed.audio.output import Output, OutputSignal
 from koed.auth import keys
+from koed.config import shipped
 from koed.config.daemon import Config, differing, load, resolve, state_dir
 from koed.errors import KoedError
 from koed.events import Bus
@@ -62,7 +63,8 @@ class App:
         self.boot = secrets.token_hex(8)
         """Of this start: numbers of lines and of events count from it."""
         self._started_at = time.monotonic()
-        self._ready = False
+        self._ready = self._to_greet = False
+        self._tip = shipped.tip(state_dir())
         self._counts: dict[str, int] = {}
         self._build(runtime_dir)
 
@@ -195,7 +197,7 @@ class App:
         self.server.bind(keys.server_pair(folder), keys.clients_folder(folder))
 
     def _check_voice(self) -> None:
-        self.book.refresh()
+        self.book.refresh(first=self.config.voice)
         for language in {profile["lang"] for profile in self.book.describe() if profile["lang"]}:
             emoji_names.preload(language)
         try:
@@ -243,6 +245,8 @@ class App:
                 self.book.refresh()
             if not self._ready:
                 self._become_ready()
+            elif self._to_greet and not self.book.is_coming(self.lineup.voice):
+                self._greet()
             clocks = {n: (o.mixer.clock_frames, o.playing) for n, o in self.outputs.items()}
             self.watchdog.feed(time.monotonic(), clocks)
 
@@ -309,9 +313,10 @@ class App:
         self.keeping.turn()
 
     def _become_ready(self) -> None:
-        """READY means: it speaks at once. Every voice is compiled or known to be broken, but for
-        those of engines that are away: a remote one may be switched off all day."""
-        waits = self.book.pending() - self.engines.away
+        """READY means: it speaks at once. Every voice, or one that it falls back to, is compiled or
+        known to be broken, but for those of engines that are away: a remote one may be switched off
+        all day."""
+        waits = self.book.awaited() - self.engines.away
         if waits or not all(o.settled for o in self.outputs.values()):
             return
         self._ready = True
@@ -322,11 +327,13 @@ class App:
         self.notifier.ready(f"speaking as {self.lineup.voice}")
         self.bus.publish(StateChanged(state="ready", detail=f"{seconds:.3f} s"))
         self.keeping.tell_lost()
-        self._greet()
+        self._to_greet = True
 
     def _greet(self) -> None:
-        """Only where somebody has just started koed: after a crash it would be a stranger's word in
-        the middle of a stream, and while it is muted a surprise at the end of that."""
+        """In the voice that was chosen, as soon as it can speak. Only where somebody has just
+        started koed: after a crash it would be a stranger's word in the middle of a stream, and
+        while it is muted a surprise at the end of that."""
+        self._to_greet = False
         held = any(channel.held for channel in self.lineup.channels.values())
         if self.config.greeting and self.keeping.orderly and not held:
             try:
@@ -390,7 +397,8 @@ class App:
 
     def status(self) -> dict[str, Any]:
         restored = self.keeping.restored()
-        return ({"restored": restored} if restored else {}) | {
+        news = {"restored": restored, "tip": self._tip}
+        return {name: value for name, value in news.items() if value} | {
             "version": koed.__version__,
             "protocol": PROTOCOL_VERSION,
             "pid": os.getpid(),

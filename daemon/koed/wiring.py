@@ -12,7 +12,8 @@ from typing import Any
 
 import zmq
 
-from koed.config.daemon import Config, cache_dir, resolve, shipped_profiles
+from koed.config import shipped
+from koed.config.daemon import Config, cache_dir, resolve
 from koed.config.profile import Profile, load_profile
 from koed.config.profile_folder import ProfileFolder
 from koed.engine import registry
@@ -61,7 +62,7 @@ def spare_voice(there: Mapping[str, Profile]) -> Profile | None:
 
 @functools.cache
 def _shipped(name: str) -> Profile:
-    return load_profile(shipped_profiles() / f"{name}.yaml")
+    return load_profile(shipped.folder() / f"{name}.yaml")
 
 
 def assemble(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from koed.config import daemon as configuration
-from koed.config import schema, yaml_nodes
+from koed.config import schema, shipped, yaml_nodes
 from koed.config.daemon import Config, OutputConfig
 from koed.errors import ConfigError
 
@@ -276,9 +276,7 @@ def test_paths_begin_at_the_file(tmp_path: Path) -> None:
 
 
 def test_default_profiles_are_the_local_ones_else_those_that_come_with_koed() -> None:
-    shipped = configuration.shipped_profiles()
-    assert shipped.is_dir()
-    assert configuration.resolve(Config(), "profiles") == shipped
+    assert configuration.resolve(Config(), "profiles") == shipped.folder()
     Path("profiles").mkdir()
     assert configuration.resolve(Config(), "profiles") == Path.cwd() / "profiles"
 

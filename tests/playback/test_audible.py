@@ -40,6 +40,7 @@ def test_what_somebody_decided_is_told_with_what_lifts_it(why: Any) -> None:
         (voices("down"), "engine_down"),
         (voices("down", fallback="other"), ""),
         (voices(key=""), "engine_loading"),
+        (voices(key="", fallback="other"), ""),
         (voices(key="", code="no_reference", message="gone"), "engine_no_reference"),
     ],
 )

@@ -153,3 +153,48 @@ def test_what_is_wrong_in_itself_is_not_tried_again(tmp_path: Path) -> None:
     for _ in range(2 * RETRY_AFTER):
         voices.refresh()
     assert len(notes.prepared) == 1
+
+
+def write_falling_back(folder: Path, name: str, fallback: str) -> None:
+    settings = f"engine: tone\nlang: en\nsettings: {{hz: {400 + len(name)}}}\n"
+    (folder / f"{name}.yaml").write_text(f"{settings}fallback: {fallback}\n")
+
+
+def test_who_can_be_spoken_for_is_not_awaited(tmp_path: Path) -> None:
+    write(tmp_path, 400)
+    write_falling_back(tmp_path, "high", "middle")
+    write_falling_back(tmp_path, "middle", "low")
+    voices, notes, _ = book(tmp_path)
+    high, low, middle = notes.prepared
+    assert voices.awaited() == {"tone"}
+    voices.voice_ready("tone", low, -20.0, False, 0.1)
+    assert voices.awaited() == set()
+    assert voices.pending() == {"tone"}
+    assert voices.is_coming("high")
+    voices.voice_ready("tone", high, -20.0, False, 0.1)
+    voices.voice_failed("tone", middle, KoedError("bad_setting", "hz is odd"))
+    assert not voices.is_coming("high")
+    assert not voices.is_coming("middle")
+
+
+def test_edits_that_meet_in_a_circle_are_no_endless_one(tmp_path: Path) -> None:
+    write_falling_back(tmp_path, "low", "high")
+    write(tmp_path, 900, "high")
+    voices, notes, _ = book(tmp_path)
+    voices.voice_ready("tone", notes.prepared[1], -20.0, False, 0.1)
+    write(tmp_path, 1000, "low")
+    write_falling_back(tmp_path, "high", "low")
+    voices.refresh(at_once=True)
+    assert voices.awaited() == set()
+
+
+def test_the_first_voice_is_compiled_before_the_others(tmp_path: Path) -> None:
+    for hz, name in enumerate(("alto", "bass", "low"), 400):
+        write(tmp_path, hz, name)
+    notes = Notes()
+    made = VoiceBook(ProfileFolder(tmp_path), notes.host_of, Bus())
+    made.refresh(first="bass")
+    order = list(notes.prepared)
+    for name in ("bass", "alto", "low"):
+        made.voice_ready("tone", order.pop(0), -20.0, False, 0.1)
+        assert made.ready(name) is not None

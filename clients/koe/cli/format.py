@@ -209,7 +209,9 @@ def _status(result: Mapping[str, Any]) -> Iterable[str]:
             yield f"NOT HEARD on {plain(name)}: {plain(first['message'])}{hint}"
         elif "obstacles" in output:
             yield f"heard on {plain(name)} by {plain(_scalar(output.get('recorders')))}"
-    yield from _tree(result)
+    if result.get("tip"):
+        yield f"tip: {plain(result['tip'])}"
+    yield from _tree({name: value for name, value in result.items() if name != "tip"})
 
 
 def _chat(result: Mapping[str, Any]) -> Iterable[str]:

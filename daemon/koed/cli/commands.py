@@ -50,7 +50,11 @@ def run(args: argparse.Namespace) -> int:
     import dataclasses
     import faulthandler
 
+    from koed.config import shipped
+    from koed.config.daemon import found, state_dir
+
     faulthandler.enable()  # a watchdog's SIGABRT then says where the daemon was stuck
+    shipped.begin(state_dir(), configured=bool(args.config or found()))
     try:
         config = _config(args)
     except ConfigError as error:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import koed
 from koed.config import chat as chat_config
-from koed.config import engines, schema
+from koed.config import engines, schema, shipped
 from koed.config.chat import ChatConfig
 from koed.config.hotkeys import HotkeysConfig
 from koed.config.hotkeys import problems as _hotkey_problems
@@ -186,8 +185,8 @@ class ModelsConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    voice: Name = "hana"
-    """The current voice at start."""
+    voice: Name = shipped.SMALL
+    """The current voice at start; left out where the natural voices came with koed: mia."""
     greeting: str = ""
     """What is said when koed is ready, on air; never after a crash, and not while it is muted."""
     state: Literal["keep", "fresh"] = "keep"
@@ -232,13 +231,26 @@ def load(path: Path | None = None) -> Config:
     ``$XDG_CONFIG_HOME/koed/koed.yaml``, else the defaults. Raises `ConfigError` ``bad_config``
     with every problem, each with its line.
     """
+    path = path or found()
     if path is None:
-        candidates = (Path(FILE_NAME), config_dir() / FILE_NAME)
-        path = next((candidate for candidate in candidates if candidate.exists()), None)
-        if path is None:
-            return Config()
-    read = schema.read(path, Config, _HOOKS).value
-    return dataclasses.replace(read, source=str(path.absolute()))
+        return _with_first_voice(Config())
+    read = schema.read(path, Config, _HOOKS)
+    config = dataclasses.replace(read.value, source=str(path.absolute()))
+    return config if "voice" in read.lines else _with_first_voice(config)
+
+
+def found() -> Path | None:
+    """The file that `load` reads by itself."""
+    candidates = (Path(FILE_NAME), config_dir() / FILE_NAME)
+    return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def _with_first_voice(config: Config) -> Config:
+    try:
+        first = shipped.first_voice(resolve(config, "profiles"), state_dir())
+    except ConfigError:  # who looks for the profiles will tell
+        return config
+    return dataclasses.replace(config, voice=first)
 
 
 def _text_problems(text: TextConfig) -> Iterator[tuple[str, str, str]]:
@@ -330,23 +342,10 @@ def resolve(config: Config, key: str) -> Path:
     except RuntimeError as error:  # ~nobody
         raise ConfigError("bad_config", f"{key}: {value[:60]!r}: {error}") from error
     if key == "profiles" and value == PROFILES and not path.is_dir():
-        return shipped_profiles()
+        return shipped.folder()
     if key == "server.keys" and value == KEYS and not config.source:
         return config_dir() / "keys"
     return path
-
-
-def shipped_profiles() -> Path:
-    """The voices that come with koed: beside the checkout's code, or inside the wheel."""
-    package = Path(koed.__file__).resolve().parent
-    for folder in (package / "_profiles", package.parents[1] / "profiles"):
-        if folder.is_dir():
-            return folder
-    raise ConfigError(
-        "no_profiles",
-        "there is no folder with voice profiles",
-        "make one, and name it as profiles: in koed.yaml",
-    )
 
 
 def _xdg(variable: str, otherwise: str) -> Path:

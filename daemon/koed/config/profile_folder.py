@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from koed.config import styles
+from koed.config import shipped, styles
 from koed.config.profile import (
     FileStamp,
     Profile,
@@ -76,6 +76,7 @@ class ProfileFolder:
         """Everything that is broken now, by name of the profile."""
         self._outputs = outputs
         self._spare = spare
+        self._left_out = shipped.left_out(folder)
         self._entries: dict[str, _Entry] = {}
         self._shown: dict[str, Profile] = {}
         self._first = True
@@ -115,7 +116,8 @@ class ProfileFolder:
             return None
         # A leading point: the locks and swap files of editors.
         wanted = [n for n in names if n.endswith((".yaml", ".yml")) and not n.startswith(".")]
-        return {printable(name.removesuffix(".yaml")): self.folder / name for name in wanted}
+        paths = {printable(name.removesuffix(".yaml")): self.folder / name for name in wanted}
+        return {name: path for name, path in paths.items() if name not in self._left_out}
 
     # --- one file ----------------------------------------------------------------------------
 

@@ -37,15 +37,14 @@ def engine(voices: Voices, name: str) -> list[KoedError]:
     if voices.available(name) is not None:
         return []
     voice = voices.by_name.get(name)
+    if voice is not None and voice.code and not voice.ready:
+        return [KoedError(f"engine_{voice.code}", f"voice {name}: {voice.message}")]
+    if voice is not None and voice.fallback and voices.available(voice.fallback):
+        return []
     if voice is None or not voice.ready:
-        if voice is not None and voice.code:
-            return [KoedError(f"engine_{voice.code}", f"voice {name}: {voice.message}")]
         return [KoedError("engine_loading", f"voice {name} is being prepared", "wait for it")]
     there = voices.engines.get(voice.engine)
     state = there.state if there is not None else "stopped"
-    instead = voice.fallback and voices.available(voice.fallback)
-    if instead:
-        return []
     word = "starts" if state == "starting" else "is not there"
     return [KoedError(f"engine_{state}", f"the engine of voice {name} {word}", "koe status")]
 

