@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from koed.engine.base import Chunk, Job, ProfileSpec, Voice
 from koed.engine.kokoro import weights
 from koed.engine.kokoro.engine import KokoroEngine
-from koed.engine.kokoro.model import FRAME, RATE_HZ, Norms
+from koed.engine.kokoro.model import FRAME, RATE_HZ, Model, Norms
 from koed.engine.kokoro.speech import Speech
 from koed.errors import EngineError
 
@@ -177,3 +177,14 @@ def test_a_voice_is_prepared_while_another_speaks(
         coming = beside.submit(engine.prepare, ProfileSpec("kumo", "ja", {"voice": "jm_kumo"}))
         assert len(Said(engine.stream(voice, job(LINE))).pcm) == len(line.pcm)
         assert coming.result().loudness_lufs < 0
+
+
+@pytest.mark.parametrize(("pace", "told"), [(0.4, 0), (1.3, 1)])
+def test_a_machine_that_is_too_slow_is_told(
+    engine: KokoroEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    pace: float, told: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Model, "best_pace", pace)
+    engine.warm_up()
+    assert len(caplog.records) == told
+    assert ("1.3 s" in caplog.text) == bool(told)

@@ -40,6 +40,9 @@ _KEPT = 64
 """Voices, 0.8 MB each."""
 _MOST_TOLD = 200
 """Characters without a sound that the log tells of."""
+_WARMING = 2
+_TOO_SLOW = 0.9
+"""Seconds for a second of sound."""
 _FASTEST, _SLOWEST = 4.0, 0.25
 
 _CALIBRATION = {
@@ -85,7 +88,15 @@ class KokoroEngine:
         except EngineError as error:
             log.warning("%s", error)
             return
-        model.whole(model.plan("jˈɛs.", tables.table(DEFAULT), 1.0))
+        plan = model.plan("jˈɛs.", tables.table(DEFAULT), 1.0)
+        for _ in range(_WARMING):
+            model.whole(plan)
+        if model.best_pace > _TOO_SLOW:
+            log.warning(
+                "a second of natural speech takes this machine %.1f s: it will stutter; the "
+                "embedded voices do not: koe voice hana, or KOED_VOICE=small make run",
+                model.best_pace,
+            )
 
     def check(self, profile: ProfileSpec) -> None:
         """`koed.engine.base.Checking`."""

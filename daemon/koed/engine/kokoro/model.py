@@ -142,6 +142,11 @@ class Model:
         """Seconds that a second of sound took lately, at worst: other programs come and go."""
         return max(self._paces, default=1.0)
 
+    @property
+    def best_pace(self) -> float:
+        """The same at best: what this machine can do."""
+        return min(self._paces, default=1.0)
+
     def plan(self, text: str, table: Floats, speed: float) -> SentencePlan:
         """``text``: 1 to 510 symbols; ``table`` ``[510, 256]``."""
         ids = symbols.ids(text)
