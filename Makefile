@@ -4,7 +4,7 @@
 #   make test      the tests, on a PulseAudio of their own
 #   PYTHON=python3.12 make run     another interpreter
 #   KOED_NO_INSTALL=1 make run     never install system packages, print the command instead
-#   KOED_VOICE=natural make run    the natural voice as well: 100 MB to fetch
+#   KOED_VOICE=small make run      without the natural voices: nothing more to fetch (remembered)
 
 SHELL := /bin/bash
 VENV  := .venv/bin

@@ -3,6 +3,20 @@
 
 room_mb=500 # what is installed, what is unpacked meanwhile, and what koed keeps in its cache
 
+# choose_voice : sets voice to natural or small: as it is said, else as it was said here before. A
+# checkout that was set up when there was nothing to choose gets nothing more; a fresh one does.
+choose_voice() {
+  voice=${KOED_VOICE:-}
+  if [ -z "$voice" ] && [ -f build/voice ]; then
+    voice=$(<build/voice)
+  elif [ -z "$voice" ] && compgen -G "$notes/daemon,*" >/dev/null && [ ! -f "$notes/natural" ]; then
+    voice=small
+  fi
+  voice=${voice:-natural}
+  case $voice in natural | small) ;; *) fail "KOED_VOICE is natural or small, not '$voice'" ;; esac
+  printf '%s\n' "$voice" >build/voice
+}
+
 # install_natural : says what it brings; where that cannot be had, fails and sets why.
 install_natural() {
   local note=$notes/natural fingerprint start=$SECONDS pip_limit_s=300 status=0

@@ -45,8 +45,6 @@ if command -v flock >/dev/null; then
 fi
 
 goal=${1:-run}
-voice=${KOED_VOICE:-small}
-case $voice in natural | small) ;; *) fail "KOED_VOICE is natural or small, not '$voice'" ;; esac
 case $goal in
   run | bench | proof) extras=daemon,embedded,metrics,bridges,hotkeys,obs ;;
   demo) extras=daemon,embedded,metrics,bridges,hotkeys,obs,demo ;;
@@ -57,9 +55,11 @@ esac
 # torch is large: only who measures the neural voice gets it.
 case "$goal ${*:2} " in
   bench*' engine '* | bench*' memory '* | bench*' words '*) extras=$extras,gpt-sovits ;;
+  bench*' voices '*) extras=$extras,demo,judges ;;
 esac
 
 look_at_venv
+choose_voice
 find_python
 need_for_venv
 case "$goal ${*:2} " in
@@ -75,9 +75,12 @@ install_missing
 
 make_venv
 install_project "$extras"
-case $goal in
-  run | demo | bench | proof) [ "$voice" = small ] || try_natural ;;
-  test | test-pipewire)
+case "$goal ${*:2} " in
+  run* | bench*' voices '*) [ "$voice" = small ] || try_natural ;;
+esac
+case "$goal ${*:2} " in
+  bench*' voices '*) install_speaker_judge ;;
+  test*)
     install_natural || fail_natural
     install_javascript
     ;;

@@ -92,6 +92,15 @@ pip_install() {
     run_pip .venv/bin/python install -c constraints.txt --no-build-isolation -e ".[$1]"
 }
 
+# install_speaker_judge : it asks for torch and a compiler without need.
+install_speaker_judge() {
+  local note=$notes/resemblyzer
+  [ -f "$note" ] && return 0
+  step "installing what tells speakers apart" \
+    run_pip .venv/bin/python install -c constraints.txt --no-deps resemblyzer || fail_pip
+  : >"$note"
+}
+
 fail_pip() {
   say_unreached say
   offline && fail "the set-up ends here"

@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.mkdtemp(prefix="koed-state-")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ["XDG_STATE_HOME"] = folder
-    # daemons of tests begin with the embedded voices, which are ready at once
+    # what tests make of koed's own profiles has the embedded voices, which are ready at once
     os.environ["KOED_VOICE"] = "small"
 
 

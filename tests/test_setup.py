@@ -78,7 +78,7 @@ esac
         bash = str(self.bin / "bash")
         done = subprocess.run(
             [bash, str(self.root / "scripts" / "setup.sh"), *goal],
-            env={"PATH": str(self.bin)} | environ,
+            env={"PATH": str(self.bin), "KOED_VOICE": "small"} | environ,
             capture_output=True, text=True, check=False, timeout=120, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
@@ -410,15 +410,23 @@ def python_stub(machine: Machine, case: str) -> str:
     return whole
 
 
-@pytest.mark.parametrize("goal", ["run", "demo", "bench", "proof"])
+@pytest.mark.parametrize("goal", ["run", "bench voices"])
 def test_the_natural_voice_is_announced_and_comes_last(machine: Machine, goal: str) -> None:
     machine.everything_there()
-    code, said = machine.setup(goal, KOED_VOICE="natural")
+    code, said = machine.setup(*goal.split(), KOED_VOICE="natural")
     assert code == 0, said
     base, licence = said.index("installing koed["), said.index("Apache-2.0 (hexgrad)")
     assert base < licence < said.index("installing it")
     assert "about 100 MB" in said
-    assert machine.setup(goal, KOED_VOICE="natural") == (0, "")
+    assert machine.setup(*goal.split(), KOED_VOICE="natural") == (0, "")
+
+
+@pytest.mark.parametrize("goal", ["demo", "bench", "proof", "bench onset"])
+def test_what_does_not_need_it_does_not_fetch_it(machine: Machine, goal: str) -> None:
+    machine.everything_there()
+    code, said = machine.setup(*goal.split(), KOED_VOICE="natural")
+    assert code == 0, said
+    assert "natural" not in said
 
 
 def test_a_small_voice_sets_up_nothing_of_it(machine: Machine) -> None:
@@ -426,7 +434,9 @@ def test_a_small_voice_sets_up_nothing_of_it(machine: Machine) -> None:
     code, said = machine.setup()
     assert code == 0, said
     assert "natural" not in said
-    assert machine.setup(KOED_VOICE="small") == (0, "")
+    assert machine.setup(KOED_VOICE="") == (0, "")  # it is remembered
+    shutil.rmtree(machine.root / ".venv")
+    assert "natural" not in machine.setup(KOED_VOICE="")[1]
     code, said = machine.setup(KOED_VOICE="natural")
     assert code == 0
     assert "the natural voice comes next" in said
@@ -434,6 +444,23 @@ def test_a_small_voice_sets_up_nothing_of_it(machine: Machine) -> None:
     code, said = machine.setup(KOED_VOICE="smal")
     assert code == 1
     assert "KOED_VOICE is natural or small, not 'smal'" in said
+    assert machine.setup(KOED_VOICE="") == (0, "")
+
+
+def test_a_fresh_checkout_gets_it_and_one_from_before_does_not(machine: Machine) -> None:
+    machine.everything_there()
+    assert "the natural voice comes next" in machine.setup(KOED_VOICE="")[1]
+    (machine.root / "build" / "voice").unlink()
+    (machine.root / ".venv/.koed/natural").unlink()
+    assert machine.setup(KOED_VOICE="") == (0, "")
+    assert machine.setup(KOED_VOICE="") == (0, "")
+
+
+def test_the_tests_come_first_and_the_voice_is_there_all_the_same(machine: Machine) -> None:
+    machine.everything_there()
+    assert "the natural voice comes next" in machine.setup("test", KOED_VOICE="")[1]
+    assert "natural" not in machine.setup(KOED_VOICE="")[1]
+    assert (machine.root / "build" / "voice").read_text() == "natural\n"
 
 
 WITHOUT = {

@@ -32,6 +32,7 @@ from koed.errors import KoedError
 SILENT = 33
 """int16: below -60 dB of full scale a sample counts as silence."""
 
+SMALL = {"KOED_VOICE": "small"}
 PATIENCE_S = 40.0
 """For an answer: a machine that has other things to do may stand still for seconds."""
 
@@ -199,14 +200,16 @@ class Rig:
 
 
 def launch(folder: Path, environ: dict[str, str] | None = None, **more: Any) -> Rig:
-    """A daemon in a folder that has its ``koed.yaml``. ``more`` is for `subprocess.Popen`, which
+    """A daemon in a folder that has its ``koed.yaml``; of the voices that come with koed it has the
+    embedded ones, unless ``environ`` says otherwise. ``more`` is for `subprocess.Popen`, which
     else has the daemon write into the folder's log, from its beginning."""
     command = [sys.executable, "-m", "koed.cli", "run", "--config", str(folder / "koed.yaml")]
     home = {"KOED_RUNTIME_DIR": str(folder / "run"), "XDG_STATE_HOME": str(folder / "state")}
     with (folder / "log").open("wb") as log:
         started_at = time.monotonic()
         own: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log} | more
-        process = subprocess.Popen(command, env=os.environ | home | (environ or {}), **own)
+        environ = os.environ | SMALL | home | (environ or {})
+        process = subprocess.Popen(command, env=environ, **own)
     return Rig(folder, process, started_at)
 
 

@@ -19,6 +19,7 @@ from koed.bench.voices import picture, report
 from koed.bench.voices.lines import lines
 from koed.bench.voices.sound import Judged, distances, heard
 from koed.bench.voices.worker import worker_figures
+from koed.config import shipped
 from koed.config.daemon import Config, resolve
 from koed.config.profile import Profile, load_profile
 from koed.config.profile_folder import ProfileFolder
@@ -63,9 +64,10 @@ def run(config: Config, options: Options) -> dict[str, Any]:
     flite = heard(plain, config, lines("en", options.sentences), "en", judges, progress.of("flite"))
     figures = {name: _about(profiles[name], langs[name], one) for name, one in found.items()}
     _add_distances(figures, found)
+    offered = {shipped.VARIABLE: os.environ.get(shipped.VARIABLE, "natural")}
     for name, profile in profiles.items():
         folder = resolve(config, "profiles")
-        with rig({"voice": name}, shipped=folder) as running:
+        with rig({"voice": name}, shipped=folder, environ=offered) as running:
             running.wait_ready()
             figures[name] |= worker_figures(
                 running, name, profile.engine, texts[name][:timed], langs[name], progress.of(name)
