@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -21,8 +21,11 @@ Begun = TypeVar("Begun", Word, Mouth)
 
 _BEFORE, _AFTER = 2, 4
 """Frames kept around what is heard."""
-_HEARD = -6.0
+_HEARD = -2.0
 """Energy."""
+_QUIET, _LEAD = 0.001, RATE_HZ // 100
+"""Level below which nothing is heard (-60 dB); samples of it that are kept before the first sound.
+"""
 _WHOLE = 64
 """Frames; of what is shorter the foretold moments are far from its own."""
 _LOUDEST = 1.25
@@ -56,14 +59,21 @@ class Rendition:
     end: int
     at_s: float
     """When that is heard."""
+    cut_s: float = 0.0
+    """What is left out of it at its beginning, because it is silence."""
 
     @property
     def end_s(self) -> float:
-        return self.at_s + (self.end - self.start) * FRAME_S
+        return self.when_s(self.end)
+
+    def when_s(self, frame: float) -> float:
+        """When a frame is heard; what comes before its beginning, then."""
+        return self.at_s + max(0.0, (frame - self.start) * FRAME_S - self.cut_s)
 
     def frame(self, at_s: float) -> int:
         """What is heard then, within it."""
-        return min(self.end, max(self.start, self.start + round((at_s - self.at_s) / FRAME_S)))
+        frame = self.start + round((at_s - self.at_s + self.cut_s) / FRAME_S)
+        return min(self.end, max(self.start, frame))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +197,7 @@ class Speech:
             done += 1
 
     def _take(self, take: Rendition) -> Iterator[Chunk]:
-        words, shapes = self._words(take), self._mouths(take)
+        words, shapes = list[Word](), list[Mouth]()
         joint = np.zeros(0, np.float32)
         for start, end in self._pieces(take):
             sound = self._sound(take, start, end)
@@ -195,16 +205,27 @@ class Speech:
             if len(joint):
                 pcm[:_FADE] = joint * (1.0 - _IN) + pcm[:_FADE] * _IN
             elif take.raw is not self._continued:  # that goes on with what was heard before
+                if take is self._renditions[0]:
+                    pcm, take = self._set_in(pcm, take)
                 pcm[:_FADE] *= _IN
+            if start == take.start:
+                words, shapes = self._words(take), self._mouths(take)
             joint = sound[(end - start) * FRAME :]
-            if end == take.end:
-                pcm = _faded(pcm)
-            until = take.at_s + (end - take.start) * FRAME_S
             last = end == take.end
+            if last:
+                pcm = _faded(pcm)
+            until = take.when_s(end)
             yield Chunk(
                 pcm, RATE_HZ,
                 tuple(_until(words, until, last)), tuple(_until(shapes, until, last)),
             )  # fmt: skip
+
+    def _set_in(self, pcm: Floats, take: Rendition) -> tuple[Floats, Rendition]:
+        """The first piece without the silence before the first sound."""
+        loud = np.flatnonzero(np.abs(pcm) > _QUIET)
+        cut = max(0, int(loud[0]) - _LEAD) if len(loud) else 0
+        self._renditions[0] = replace(take, cut_s=cut / RATE_HZ)
+        return pcm[cut:], self._renditions[0]
 
     def _pieces(self, take: Rendition) -> Iterator[tuple[int, int]]:
         if take.plan.frames <= _WHOLE:  # it is decoded at once
@@ -227,19 +248,17 @@ class Speech:
         for start, end, at in self._parts[take.number].words:
             begins = int(take.raw.starts[1 + at])
             if begins >= take.start:
-                found.append(Word(start, end, take.at_s + max(0, begins - take.start) * FRAME_S))
+                found.append(Word(start, end, take.when_s(begins)))
         return found
 
     def _mouths(self, take: Rendition) -> list[Mouth]:
         """Those of the part from where it sets in, and first the one that holds there."""
         symbols, starts = self._parts[take.number].symbols, take.raw.starts[1:-1]
-        timed: list[tuple[Shape, float]] = [("rest", 0.0)]  # until the first
-        timed += [
-            (shape, (at - take.start) * FRAME_S)
-            for shape, at in visemes.timed(symbols, starts.tolist(), "ipa")
-        ]
-        held = [Mouth(shape, take.at_s) for shape, at in timed if at <= 0.0][-1:]
-        return held + [Mouth(shape, take.at_s + at) for shape, at in timed if at > 0.0]
+        timed: list[tuple[Shape, float]] = [("rest", take.start)]  # until the first
+        timed += visemes.timed(symbols, starts.tolist(), "ipa")
+        found = [Mouth(shape, take.when_s(frame)) for shape, frame in timed]
+        held = [mouth for mouth in found if mouth.at_s <= take.at_s][-1:]
+        return held + [mouth for mouth in found if mouth.at_s > take.at_s]
 
 
 def _heard(plan: SentencePlan) -> tuple[int, int]:
