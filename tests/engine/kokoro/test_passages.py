@@ -34,6 +34,24 @@ def test_nothing_is_lost_and_nothing_is_too_long(symbols: str, most: int) -> Non
     assert all(len(part.symbols) <= most and part.words for part in found)
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.sampled_from(["", " ", ", ", "!? "])), max_size=20),
+    st.integers(5, 30),
+)
+def test_a_word_is_cut_only_if_it_is_longer_than_a_part(
+    spoken: list[tuple[int, str]], most: int
+) -> None:
+    symbols, words = "", list[tuple[int, int, int]]()
+    for length, after in spoken:
+        words.append((len(words), len(words) + 1, len(symbols)))
+        symbols += "a" * length + after
+    found = list(passages(Phonemes(symbols, tuple(words)), most))
+    assert "".join(part.symbols for part in found).count("a") == symbols.count("a")
+    assert [word[0] for part in found for word in part.words] == list(range(len(words)))
+    if all(length <= most for length, _ in spoken):
+        assert all(part.symbols.index("a") == part.words[0][2] for part in found)
+
+
 @given(st.integers(0, 50), st.integers(0, 2000), st.floats(0.01, 5.0))
 def test_pieces_follow_each_other(start: int, frames: int, pace: float) -> None:
     found = list(pieces(start, start + frames, pace))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ MOST_SYMBOLS = 300
 """It takes 510, but hurries through what is so long."""
 _MARKS = (".!?…", ";:", ",—", " ")
 """Where to part, the best place first."""
+_UNHEARD = frozenset("".join(_MARKS) + '()"“”')
 CONTEXT = 4
 """Frames around a piece that are decoded with it and thrown away: of more nothing is heard."""
 FIRST, LEAST, MOST = 10, 24, 72
@@ -30,23 +32,27 @@ class Passage:
 
 
 def passages(phonemes: Phonemes, most: int = MOST_SYMBOLS) -> Iterator[Passage]:
-    """All of it, in order, none without something to say."""
+    """All of it, in order, none without something to say. A word is cut only if it is longer than
+    a part; what goes on with it may have no words."""
     text, at = phonemes.symbols, 0
+    begins = [begin for _, _, begin in phonemes.words]
     while at < len(text):
-        end = len(text) if len(text) - at <= most else _cut(text, at, at + most)
+        end = len(text) if len(text) - at <= most else _cut(text, begins, at, at + most)
         words = tuple((s, e, n - at) for s, e, n in phonemes.words if at <= n < end)
-        if words:
+        if words or any(symbol not in _UNHEARD for symbol in text[at:end]):
             yield Passage(text[at:end], words)
         at = end
 
 
-def _cut(text: str, start: int, end: int) -> int:
-    """Behind the last of the best marks, if that leaves no scrap; anywhere if there is none."""
+def _cut(text: str, begins: list[int], start: int, end: int) -> int:
+    """Behind the last of the best marks, if that leaves no scrap; else before the last word that
+    begins there; anywhere if none does."""
     for marks in _MARKS:
         found = max(text.rfind(mark, start, end) for mark in marks)
         if found >= start + (end - start) // 3:
             return found + 1
-    return end
+    last = bisect.bisect_right(begins, end) - 1
+    return begins[last] if last >= 0 and begins[last] > start else end
 
 
 def pieces(start: int, end: int, pace: float) -> Iterator[tuple[int, int]]:
