@@ -180,6 +180,15 @@ class Stream(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Abandoning(Protocol):
+    """A `Stream` whose chunks take long to make."""
+
+    def abandon(self) -> None:
+        """End the chunk in work at once, from any thread: nobody wants it. The stream has no more
+        chunks, and may be restyled as before."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
     """What is known of an engine before anything of it is loaded. The daemon imports the module

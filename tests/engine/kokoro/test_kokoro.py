@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from koed.engine.base import Chunk, Job, ProfileSpec, Voice
+from koed.engine.base import Abandoning, Chunk, Job, ProfileSpec, Voice
 from koed.engine.kokoro import weights
 from koed.engine.kokoro.engine import KokoroEngine
 from koed.engine.kokoro.model import FRAME, RATE_HZ, Model, Norms
@@ -149,6 +153,38 @@ def test_another_voice_takes_over_at_a_word(engine: KokoroEngine, voice: Voice, 
     assert [word.start for word in more.words] == [
         word.start for word in line.words if word.start >= first.start
     ]
+
+
+def test_what_is_abandoned_ends_at_once_and_can_be_continued(
+    engine: KokoroEngine, voice: Voice, line: Said
+) -> None:
+    speech = engine.stream(voice, job(LINE))
+    assert isinstance(speech, Abandoning)
+    speech.abandon()
+    assert list(speech) == []
+    more = Said(engine.restyle(speech, voice, job(LINE, start_s=1.0)))
+    assert 1.0 + len(more.pcm) / RATE_HZ == pytest.approx(len(line.pcm) / RATE_HZ, abs=0.05)
+
+
+def test_a_piece_is_abandoned_while_it_is_made(
+    engine: KokoroEngine, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def made(_wanted: object, _feed: object, options: Any) -> None:
+        begun.set()
+        while not options.terminate:
+            time.sleep(0.001)
+        raise RuntimeError("Exiting due to terminate flag being set to true.")
+
+    monkeypatch.setattr(engine._loaded(), "_sound", SimpleNamespace(run=made))
+    speech = engine.stream(voice, job(LINE))
+    assert isinstance(speech, Abandoning)
+    with ThreadPoolExecutor(1) as beside:
+        left = beside.submit(list, speech)
+        begun.wait()
+        speech.abandon()
+        assert left.result() == []
 
 
 def test_after_the_end_there_is_nothing(engine: KokoroEngine, voice: Voice) -> None:

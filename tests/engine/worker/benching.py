@@ -37,7 +37,7 @@ class Take:
 
     def __init__(self, chunks: Generator[Chunk]) -> None:
         self._chunks = chunks
-        self.shut = False
+        self.shut = self.abandoned = False
 
     def __iter__(self) -> Take:
         return self
@@ -48,6 +48,9 @@ class Take:
     def close(self) -> None:
         self.shut = True
         self._chunks.close()
+
+    def abandon(self) -> None:
+        self.abandoned = True
 
 
 class Scripted:

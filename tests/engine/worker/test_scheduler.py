@@ -71,6 +71,18 @@ def test_a_lane_that_begins_goes_before_one_that_is_ahead(bench: Bench) -> None:
     assert bench.serials() == [1] * 5 + [2] * 5
 
 
+def test_the_chunk_in_work_is_abandoned_when_its_job_is_not_named(bench: Bench) -> None:
+    for lane in (1, 2):
+        bench.scheduler.grant(lane, 10.0)
+        bench.speak(lane, "50", lane=lane)
+    bench.step(4)
+    takes = bench.engine.takes
+    bench.scheduler.keep([1])
+    assert (takes[1].abandoned, takes[2].abandoned) == (False, True)
+    bench.scheduler.reset(2)
+    assert takes[1].abandoned
+
+
 def test_what_is_not_named_ends_and_what_is_named_goes_on(bench: Bench) -> None:
     for lane in (1, 2):
         bench.scheduler.grant(lane, 10.0)

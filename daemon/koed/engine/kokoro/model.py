@@ -9,9 +9,11 @@ whole, and sound leaves before the rest is made.
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,8 +121,15 @@ class Norms:
         return moved
 
 
+class Abandoned(Exception):
+    """Nobody wants what was being made."""
+
+
 class Model:
     """Both halves, loaded. Any number of threads."""
+
+    _options: Any = None
+    """Of each run, as onnxruntime has them."""
 
     def __init__(self, graphs: Graphs) -> None:
         """``graphs``: as `koed.engine.kokoro.weights` cut them."""
@@ -147,6 +156,24 @@ class Model:
         """The same at best: what this machine can do."""
         return min(self._paces, default=1.0)
 
+    def abandonable(self) -> tuple[Model, Callable[[], None]]:
+        """This model again, and what makes its running call and all later ones raise `Abandoned`,
+        from any thread: at the next node of the graph, some milliseconds later."""
+        import onnxruntime
+
+        view = copy.copy(self)
+        options = view._options = onnxruntime.RunOptions()
+        return view, lambda: setattr(options, "terminate", True)
+
+    def _run(self, session: Any, wanted: list[str] | None, feed: dict[str, Any]) -> list[Any]:
+        try:
+            found: list[Any] = session.run(wanted, feed, self._options)
+        except Exception as error:
+            if self._options is not None and self._options.terminate:
+                raise Abandoned from error
+            raise
+        return found
+
     def plan(self, text: str, table: Floats, speed: float) -> SentencePlan:
         """``text``: 1 to 510 symbols; ``table`` ``[510, 256]``."""
         ids = symbols.ids(text)
@@ -156,7 +183,7 @@ class Model:
             "style": style,
             "speed": np.array([speed], np.float32),
         }
-        features, f0, energy, frames = self._text.run(None, feed)
+        features, f0, energy, frames = self._run(self._text, None, feed)
         starts = np.concatenate(([0], np.cumsum(frames[0].astype(np.int64))))
         return SentencePlan(features, f0[0], energy[0], starts, style)
 
@@ -193,7 +220,7 @@ class Model:
             each = np.split(norms[None, :, None], self._ends[:-1], axis=1)
             feed |= dict(zip(self._given, each, strict=True))
         began = time.monotonic()
-        found: list[Floats] = self._sound.run(wanted, feed)
+        found: list[Floats] = self._run(self._sound, wanted, feed)
         if end - start >= FIRST:  # what is shorter says little
             self._paces.append((time.monotonic() - began) / ((end - start) * FRAME_S))
         return found

@@ -11,7 +11,16 @@ import numpy as np
 
 from koed.engine import visemes
 from koed.engine.base import Chunk, Mouth, Shape, Word
-from koed.engine.kokoro.model import FRAME, FRAME_S, RATE_HZ, Floats, Model, Norms, SentencePlan
+from koed.engine.kokoro.model import (
+    FRAME,
+    FRAME_S,
+    RATE_HZ,
+    Abandoned,
+    Floats,
+    Model,
+    Norms,
+    SentencePlan,
+)
 from koed.engine.kokoro.passages import Passage, pieces
 from koed.engine.kokoro.prosody import Prosody, shaped
 
@@ -95,7 +104,7 @@ class Speech:
         self, model: Model, parts: Sequence[Passage], speaker: Speaker, prosody: Prosody,
         start_s: float = 0.0, onset: Onset | None = None,
     ) -> None:  # fmt: skip
-        self._model = model
+        self._model, self._abandon = model.abandonable()
         self._parts = parts
         self._speaker = speaker
         self._prosody = prosody
@@ -110,7 +119,14 @@ class Speech:
         return self
 
     def __next__(self) -> Chunk:
-        return next(self._chunks)
+        try:
+            return next(self._chunks)
+        except Abandoned:
+            raise StopIteration from None
+
+    def abandon(self) -> None:
+        """`koed.engine.base.Abandoning`."""
+        self._abandon()
 
     def close(self) -> None:
         self._chunks.close()  # type: ignore[attr-defined]
@@ -126,6 +142,7 @@ class Speech:
     def restyled(self, speaker: Speaker, prosody: Prosody, start_s: float) -> Speech:
         """From ``start_s`` on in another ``prosody``, or from the next word on as another
         ``speaker``: until then the old one is heard, as loud as the new one is."""
+        self._model, self._abandon = self._model.abandonable()  # it may have been abandoned
         take = self._take_at(start_s)
         if take is None:  # it is over by then
             onset = Onset(len(self._parts))

@@ -24,7 +24,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from koed.engine.base import Job, Owner, ProfileSpec, Stream, Voice
+from koed.engine.base import Abandoning, Job, Owner, ProfileSpec, Stream, Voice
 from koed.engine.wire import BEAT_JOBS
 
 KEPT_STREAMS = 16
@@ -287,6 +287,8 @@ class Scheduler:
         """Give a begun job its stream; if it has died meanwhile, the stream is closed."""
         with self._changed:
             step.spoken.stream = stream
+            if step.spoken.dead:
+                _abandon(stream)
             kept = step.lane.kept.get(step.spoken.job.serial) is step.spoken
             if step.spoken.dead and not kept:
                 self._bury(step.spoken)
@@ -382,6 +384,7 @@ class Scheduler:
     def _end_current(self, lane: WorkerLane) -> None:
         if lane.current is not None:
             lane.current.dead = True
+            _abandon(lane.current.stream)
             lane.current = None
             lane.wakes_at = 0.0
 
@@ -397,3 +400,8 @@ class Scheduler:
         spoken.dead = True
         if spoken.stream is not None and not spoken.adopted:
             self._to_close.append(spoken.stream)
+
+
+def _abandon(stream: Stream | None) -> None:
+    if isinstance(stream, Abandoning):
+        stream.abandon()
