@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from koed.engine.kokoro.engine import KokoroEngine
 from koed.engine.kokoro.model import FRAME, RATE_HZ, Model, Norms
 from koed.engine.kokoro.speech import Speech
 from koed.errors import EngineError
+from tests.engine.kokoro.test_onnx_cut import small
 
 PACE = 0.5
 LINE = "Thank you so much for the gifted subs, you are really too kind to me today!"
@@ -201,6 +203,22 @@ def test_without_a_model_it_starts_and_refuses_its_voices() -> None:
     made.warm_up()
     with pytest.raises(EngineError, match="not installed"):
         made.prepare(ProfileSpec("x", "en", {}))
+
+
+@pytest.mark.parametrize("what", ["empty", "no model", "of other inputs", "half"])
+def test_a_graph_that_is_another_costs_its_voices_and_not_the_worker(
+    graphs: weights.Graphs, tmp_path: Path, what: str
+) -> None:
+    other = tmp_path / "other.onnx"
+    half = graphs.sound.read_bytes()[:100_000]
+    data = {"empty": b"", "no model": b"no model", "of other inputs": small(), "half": half}
+    other.write_bytes(data[what])
+    made = KokoroEngine(lambda: weights.Graphs(graphs.text, other))
+    made.warm_up()
+    with pytest.raises(EngineError, match="cannot run the natural voice's model") as caught:
+        made.prepare(ProfileSpec("x", "en", {}))
+    assert caught.value.code == "model_broken"
+    assert str(tmp_path) in caught.value.hint
 
 
 def test_what_it_cannot_be_is_refused(engine: KokoroEngine) -> None:

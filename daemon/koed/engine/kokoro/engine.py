@@ -146,7 +146,7 @@ class KokoroEngine:
     def _loaded(self) -> Model:
         with self._lock:
             if self._model is None:
-                self._model = Model(self._graphs())
+                self._model = _model(self._graphs())
             return self._model
 
     def _speaker(self, voice: Voice) -> Speaker:
@@ -178,6 +178,18 @@ class KokoroEngine:
             sounds.append(sound)
             points.append((plan.silence, moments))
         return Norms.through(points[0], points[1], model.layout), voice_lufs(sounds[0], RATE_HZ)
+
+
+def _model(graphs: weights.Graphs) -> Model:
+    """Of files that were changed behind our back onnxruntime says this and that."""
+    try:
+        return Model(graphs)
+    except EngineError:
+        raise
+    except Exception as error:
+        what = f"onnxruntime cannot run the natural voice's model: {error!s:.200}"
+        hint = f"remove {graphs.sound.parent}, it is made anew; or KOED_VOICE=natural make run"
+        raise EngineError("model_broken", what, hint) from error
 
 
 def _speaker(voice: Voice) -> Speaker:
