@@ -237,7 +237,8 @@ class EngineDown(Event):
     event: ClassVar[str] = "engine.down"
     engine: str
     code: str
-    """worker_killed, worker_exited, worker_stalled, worker_memory, worker_unreachable."""
+    """worker_killed, worker_unfit (the processor lacks what a library needs: koed tries again in an
+    hour), worker_exited, worker_stalled, worker_memory, worker_unreachable."""
     message: str
     retry_s: float = 0.0
 

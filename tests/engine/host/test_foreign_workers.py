@@ -11,6 +11,7 @@ import pytest
 
 from koed.engine import wire
 from koed.engine.host import workers
+from koed.engine.host.supervisor import UNFIT_S
 from tests.engine.hosting import job, started, theatre, voice
 
 STRANGER = """
@@ -54,6 +55,24 @@ def test_a_child_of_another_version_is_told_with_the_cure_and_tried_again(
             "koed) and start it again"
         )
         assert stage.diary.ups == []
+
+
+def test_a_child_that_the_processor_cannot_run_is_told_with_the_cure_and_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pose(monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
+    with theatre(tmp_path) as stage:
+        stage.start()
+        stage.until(lambda: stage.diary.downs)
+        ((code, message, retry_s, _),) = stage.diary.downs
+        assert (code, retry_s) == ("worker_unfit", UNFIT_S)
+        assert "SIGILL" in message
+        assert "koe voices" in message
+        stage.clock.skip(UNFIT_S / 2)
+        stage.settle(0.5)
+        assert stage.host.restarts == 0
+        stage.clock.skip(UNFIT_S)
+        stage.until(lambda: stage.host.restarts == 1)
 
 
 def test_a_child_of_the_version_before_is_served_with_what_it_knows(

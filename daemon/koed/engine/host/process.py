@@ -26,6 +26,10 @@ TAIL_LINES = 12
 LINE_CHARS = 300
 READ_BYTES = 65536
 
+_UNFIT = (
+    "killed by SIGILL: a library of this engine has instructions that this processor lacks; "
+    "voices of other engines can speak (koe voices), or install that library for this processor"
+)
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -105,6 +109,8 @@ class ChildProcess:
         self.read()
         status = self._process.returncode
         last = self._tail[-1] if self._tail else ""
+        if status == -signal.SIGILL:
+            return "worker_unfit", _UNFIT
         if status is not None and status < 0:
             try:
                 name = signal.Signals(-status).name

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 RETRY_S, RETRY_MAX_S = 0.1, 5.0
+UNFIT_S = 3600.0
+"""The next worker would end as the last one did; its library may have been replaced meanwhile."""
 HEALTHY_S = 30.0
 """A worker that was up so long starts the back-off anew."""
 SWAP_PAUSE_S = 60.0
@@ -366,7 +368,7 @@ class EngineHost:
         self.state = "starting"  # if a standby takes over
         if workers.active is None:
             self.state = "down"
-            retry_s = self._backoff_s
+            retry_s = UNFIT_S if failure.code == "worker_unfit" else self._backoff_s
             self._backoff_s = min(RETRY_MAX_S, 2 * self._backoff_s)
         self._retry_at = now + retry_s
         if was_up or lost or self._told_down != failure:

@@ -20,8 +20,8 @@ KILL_AT = 1.5
 
 
 class Failure(NamedTuple):
-    """Why a worker was given up: worker_killed, worker_exited, worker_stalled, worker_memory,
-    worker_unreachable, and words."""
+    """Why a worker was given up: worker_killed, worker_unfit, worker_exited, worker_stalled,
+    worker_memory, worker_unreachable, and words."""
 
     code: str
     message: str
