@@ -128,13 +128,11 @@ class Abandoned(Exception):
 class Model:
     """Both halves, loaded. Any number of threads."""
 
-    _options: Any = None
-    """Of each run, as onnxruntime has them."""
-
     def __init__(self, graphs: Graphs) -> None:
         """``graphs``: as `koed.engine.kokoro.weights` cut them."""
         self._text = _session(os.fspath(graphs.text))
         self._sound = _session(os.fspath(graphs.sound))
+        self._options = _run_options()
         names = [tensor.name for tensor in self._sound.get_inputs()]
         results = [n.removeprefix(onnx_cut.given("")) for n in names if onnx_cut.given("") in n]
         self._fed = [name for name in names if onnx_cut.given("") not in name]
@@ -159,17 +157,15 @@ class Model:
     def abandonable(self) -> tuple[Model, Callable[[], None]]:
         """This model again, and what makes its running call and all later ones raise `Abandoned`,
         from any thread: at the next node of the graph, some milliseconds later."""
-        import onnxruntime
-
         view = copy.copy(self)
-        options = view._options = onnxruntime.RunOptions()
+        options = view._options = _run_options()
         return view, lambda: setattr(options, "terminate", True)
 
     def _run(self, session: Any, wanted: list[str] | None, feed: dict[str, Any]) -> list[Any]:
         try:
             found: list[Any] = session.run(wanted, feed, self._options)
         except Exception as error:
-            if self._options is not None and self._options.terminate:
+            if self._options.terminate:
                 raise Abandoned from error
             raise
         return found
@@ -251,6 +247,15 @@ def _session(path: str) -> Any:
     # Threads that wait busily would take the processor from the game beside.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _run_options() -> Any:
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    # Else each session keeps what its longest run took: 60 MB, more with every longer line.
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 def _threads() -> int:
