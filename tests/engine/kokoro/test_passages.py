@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from koed.engine.kokoro.passages import CONTEXT, FIRST, LEAST, MOST, Passage, passages, pieces
+from koed.engine.kokoro.passages import (
+    CONTEXT,
+    FIRST,
+    LEAST,
+    MOST,
+    SCRAP,
+    Passage,
+    passages,
+    pieces,
+)
 from koed.engine.kokoro.phonemes import Phonemes
 
 
@@ -60,7 +69,7 @@ def test_pieces_follow_each_other(start: int, frames: int, pace: float) -> None:
     sizes = [end - begin for begin, end in found]
     assert all(LEAST <= size <= MOST for size in sizes[1:-2])
     assert all(FIRST <= size <= MOST for size in sizes[:-1])
-    assert not sizes[1:] or LEAST // 2 <= sizes[-1] <= MOST
+    assert not sizes[1:] or SCRAP <= sizes[-1] <= MOST
     if frames:
         assert found[0][0] == start
 

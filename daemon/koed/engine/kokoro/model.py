@@ -193,11 +193,13 @@ class Model:
         return sound, np.concatenate([found.reshape(-1) for found in own])
 
     def part(
-        self, plan: SentencePlan, start: int, end: int, norms: Floats | None, more: int = 0
-    ) -> Floats:
+        self, plan: SentencePlan, start: int, end: int, norms: Floats | None, more: int = 0,
+        before: int = CONTEXT,
+    ) -> Floats:  # fmt: skip
         """Sound ``[600 (end - start) + more]``: frames ``start`` to ``end``, and so many samples
-        ``more`` as far as there are any; ``norms`` of `Norms.at`, None = of what is decoded."""
-        first, last = max(0, start - CONTEXT), min(plan.frames, end + CONTEXT)
+        ``more`` as far as there are any; ``norms`` of `Norms.at`, None = of what is decoded.
+        ``before``: frames of context; behind silence it needs none."""
+        first, last = max(0, start - before), min(plan.frames, end + CONTEXT)
         sound = self._decode(plan, first, last, norms, [self._audio])[0]
         return sound[(start - first) * FRAME : (end - first) * FRAME + more]
 

@@ -16,10 +16,12 @@ _MARKS = (".!?…", ";:", ",—", " ")
 _UNHEARD = frozenset("".join(_MARKS) + '()"“”')
 CONTEXT = 4
 """Frames around a piece that are decoded with it and thrown away: of more nothing is heard."""
-FIRST, LEAST, MOST = 10, 24, 72
-"""Frames, of 25 ms: the first piece has at least so many, one in the middle, and any at most.
-Long pieces cost less, but a line that is stopped keeps the processor until its piece is made."""
-_SCRAP = 12
+FIRST, LEAST, ENOUGH, MOST = 10, 16, 32, 72
+"""Frames, of 25 ms: the first piece has at least so many; one in the middle at least so many, on a
+slow machine, which loses more by their context, so many; any at most: a pitch that is changed is
+heard from the next piece on."""
+SCRAP = 8
+"""What would be shorter is no piece of its own."""
 _MARGIN = 1.1
 """How many times longer than foretold a piece may take before sound runs out."""
 
@@ -59,13 +61,15 @@ def pieces(start: int, end: int, pace: float) -> Iterator[tuple[int, int]]:
     """Frames ``start`` to ``end`` in pieces, each made while the ones before it sound, where a
     frame takes ``pace`` frames of time; no scrap is left for the last."""
     cost = pace * _MARGIN
-    size = max(FIRST, math.ceil(cost * (LEAST + 2 * CONTEXT)))
+    least = 2 * CONTEXT * cost / max(1.0 - cost, 0.01)  # lasts as long as it takes
+    least = min(ENOUGH, max(LEAST, math.ceil(least)))
+    size = max(FIRST, math.ceil(cost * (least + 2 * CONTEXT)))
     ahead = 0.0
     while start < end:
         stop = min(end, start + min(size, MOST))
-        if 0 < end - stop < _SCRAP:
-            stop = end - _SCRAP if end - start >= FIRST + _SCRAP else end
+        if 0 < end - stop < SCRAP:
+            stop = end - SCRAP if end - start >= FIRST + SCRAP else end
         yield start, stop
         made = stop - start
         ahead += made - (pace * (made + 2 * CONTEXT) if ahead else 0.0)
-        start, size = stop, max(LEAST, int(ahead / cost) - 2 * CONTEXT)
+        start, size = stop, max(least, int(ahead / cost) - 2 * CONTEXT)

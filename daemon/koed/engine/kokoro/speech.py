@@ -21,7 +21,7 @@ from koed.engine.kokoro.model import (
     Norms,
     SentencePlan,
 )
-from koed.engine.kokoro.passages import Passage, pieces
+from koed.engine.kokoro.passages import CONTEXT, Passage, pieces
 from koed.engine.kokoro.prosody import Prosody, shaped
 
 log = logging.getLogger(__name__)
@@ -254,7 +254,8 @@ class Speech:
         if take.plan.frames <= _WHOLE:
             return self._model.whole(take.plan)[start * FRAME : end * FRAME + _FADE]
         norms = self._speaker.norms.at(take.raw.silence, self._model.layout)
-        sound = self._model.part(take.plan, start, end, norms, _FADE)
+        before = 0 if start == _heard(take.raw)[0] else CONTEXT
+        sound = self._model.part(take.plan, start, end, norms, _FADE, before)
         if not np.abs(sound).max(initial=0.0) <= _LOUDEST:  # so NaN is caught as well
             log.warning("a piece came out wrong and is made with the moments of its own")
             sound = self._model.part(take.plan, start, end, None, _FADE)
