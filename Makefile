@@ -15,7 +15,8 @@ MINUTES := 10
 .PHONY: help run demo proof test test-slow fuzz test-pipewire test-debian13 bench lint package install-service uninstall-service clean
 
 help:
-	@echo 'make run                start koed here (ARGS="--help" for its options)'
+	@echo 'make run                start koed here (ARGS="--help" for its options;'
+	@echo '                        KOED_VOICE=small: without the natural voices)'
 	@echo 'make demo               a run that ends: demo.wav, demo.png and a timing table'
 	@echo 'make proof              a real OBS records koed; what is heard and read in the file is judged'
 	@echo 'make bench              the figures of the README (ARGS="onset stop" for some)'

@@ -7,15 +7,16 @@ room_mb=500 # what is installed, what is unpacked meanwhile, and what koed keeps
 # checkout that was set up when there was nothing to choose gets nothing more; a fresh one does.
 choose_voice() {
   voice=${KOED_VOICE:-}
-  if [ -z "$voice" ] && [ -f build/voice ]; then
-    voice=$(<build/voice)
-  elif [ -z "$voice" ] && compgen -G "$notes/daemon,*" >/dev/null && [ ! -f "$notes/natural" ]; then
-    voice=small
-  fi
-  voice=${voice:-natural}
-  case $voice in natural | small) ;; *) fail "KOED_VOICE is natural or small, not '$voice'" ;; esac
-  printf '%s\n' "$voice" >build/voice
+  case $voice in natural | small) return 0 ;; '') ;;
+    *) fail "KOED_VOICE is natural or small, not '$voice'" ;;
+  esac
+  grep -qsx 'natural\|small' build/voice && voice=$(<build/voice) && return 0
+  voice=natural
+  if compgen -G "$notes/daemon,*" >/dev/null && [ ! -f "$notes/natural" ]; then voice=small; fi
 }
+
+# keep_voice : when all is done. What make is asked for next is not to change it.
+keep_voice() { printf '%s\n' "$voice" >build/voice; }
 
 # install_natural : says what it brings; where that cannot be had, fails and sets why.
 install_natural() {

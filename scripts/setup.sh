@@ -85,3 +85,4 @@ case "$goal ${*:2} " in
     install_javascript
     ;;
 esac
+keep_voice

@@ -450,10 +450,19 @@ def test_a_small_voice_sets_up_nothing_of_it(machine: Machine) -> None:
 def test_a_fresh_checkout_gets_it_and_one_from_before_does_not(machine: Machine) -> None:
     machine.everything_there()
     assert "the natural voice comes next" in machine.setup(KOED_VOICE="")[1]
-    (machine.root / "build" / "voice").unlink()
     (machine.root / ".venv/.koed/natural").unlink()
-    assert machine.setup(KOED_VOICE="") == (0, "")
-    assert machine.setup(KOED_VOICE="") == (0, "")
+    for nothing in ("", "smal\n"):
+        (machine.root / "build" / "voice").write_text(nothing)
+        assert machine.setup(KOED_VOICE="") == (0, "")
+        assert (machine.root / "build" / "voice").read_text() == "small\n"
+
+
+def test_a_set_up_that_failed_decided_nothing(machine: Machine) -> None:
+    machine.everything_there()
+    whole = python_stub(machine, '*"pip "*"-e ."*) exit 1 ;;')
+    assert machine.setup(KOED_VOICE="small")[0] == 1
+    (machine.bin / "python3").write_text(whole)
+    assert "the natural voice comes next" in machine.setup(KOED_VOICE="")[1]
 
 
 def test_the_tests_come_first_and_the_voice_is_there_all_the_same(machine: Machine) -> None:

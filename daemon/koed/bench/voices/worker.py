@@ -13,8 +13,8 @@ from koed.errors import KoedError
 from koed.testing.rig import Rig
 
 MOST_WARM_UPS = 20
-MOST_PREPARING_S = 300.0
 """Lines, until the voice itself speaks and not its fallback."""
+MOST_PREPARING_S = 300.0
 
 
 def worker_figures(
