@@ -316,7 +316,8 @@ class App:
         """READY means: it speaks at once. Every voice, or one that it falls back to, is compiled or
         known to be broken, but for those of engines that are away: a remote one may be switched off
         all day."""
-        waits = self.book.awaited() - self.engines.away
+        up = {name for name, host in self.engines.hosts.items() if host.state == "up"}
+        waits = self.book.awaited(up) - self.engines.away
         if waits or not all(o.settled for o in self.outputs.values()):
             return
         self._ready = True

@@ -166,15 +166,18 @@ def test_who_can_be_spoken_for_is_not_awaited(tmp_path: Path) -> None:
     write_falling_back(tmp_path, "middle", "low")
     voices, notes, _ = book(tmp_path)
     high, low, middle = notes.prepared
-    assert voices.awaited() == {"tone"}
+    up = {"tone"}
+    assert voices.awaited(up) == {"tone"}
     voices.voice_ready("tone", low, -20.0, False, 0.1)
-    assert voices.awaited() == set()
+    assert voices.awaited(up) == set()
     assert voices.pending() == {"tone"}
     assert voices.is_coming("high")
     voices.voice_ready("tone", high, -20.0, False, 0.1)
     voices.voice_failed("tone", middle, KoedError("bad_setting", "hz is odd"))
     assert not voices.is_coming("high")
     assert not voices.is_coming("middle")
+    assert voices.awaited(up) == set()
+    assert voices.awaited(()) == {"tone"}  # all of them compiled, by a worker that is not up yet
 
 
 def test_edits_that_meet_in_a_circle_are_no_endless_one(tmp_path: Path) -> None:
@@ -185,7 +188,7 @@ def test_edits_that_meet_in_a_circle_are_no_endless_one(tmp_path: Path) -> None:
     write(tmp_path, 1000, "low")
     write_falling_back(tmp_path, "high", "low")
     voices.refresh(at_once=True)
-    assert voices.awaited() == set()
+    assert voices.awaited({"tone"}) == set()
 
 
 def test_the_first_voice_is_compiled_before_the_others(tmp_path: Path) -> None:

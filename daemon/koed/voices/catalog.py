@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -130,22 +130,28 @@ class VoiceBook:
         """The hosts that have not ended compiling."""
         return {entry.wanted[1] for entry in self._entries.values() if entry.wanted}
 
-    def awaited(self) -> set[str]:
-        """Those of them without which a voice is silent: nobody that it falls back to can speak."""
-        return {
-            entry.wanted[1]
-            for entry in self._entries.values()
-            if entry.wanted and not self._can_fall_back(entry.wanted[0])
-        }
+    def awaited(self, up: Collection[str]) -> set[str]:
+        """The hosts without which a voice is silent: nobody that it falls back to can speak yet.
+        ``up``: hosts that speak; a voice may be compiled before its host does."""
+        hosts = ((entry, self._host(entry)) for entry in self._entries.values())
+        return {host for entry, host in hosts if host and not self._speaks(entry, up)}
+
+    @staticmethod
+    def _host(entry: _Entry) -> str:
+        """Empty if there is nothing to wait for."""
+        if entry.removed:
+            return ""
+        return entry.wanted[1] if entry.wanted else entry.ready.engine if entry.ready else ""
+
+    def _speaks(self, entry: _Entry, up: Collection[str]) -> bool:
+        profile = entry.wanted[0] if entry.wanted else entry.latest
+        able = (self.ready(one.name) for one in _with_fallbacks(profile, self.profile))
+        return any(voice and voice.engine in up for voice in able)
 
     def is_coming(self, name: str) -> bool:
         """Its first compilation has not ended."""
         entry = self._entries.get(name)
         return entry is not None and entry.ready is None and entry.wanted is not None
-
-    def _can_fall_back(self, profile: Profile) -> bool:
-        others = _with_fallbacks(profile, self.profile)
-        return any(self.ready(other.name) for other in others)
 
     def describe(self) -> list[dict[str, Any]]:
         """The voices that can be asked for, and those that cannot because they are broken."""
