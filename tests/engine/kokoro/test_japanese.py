@@ -123,3 +123,43 @@ def test_of_a_word_of_four_thousand_characters_nothing_is_lost() -> None:
     said = read(text)
     assert [said.words[0][0], said.words[-1][1]] == [0, len(text)]
     assert all(left[1] == right[0] for left, right in itertools.pairwise(said.words))
+
+
+def levels(text: str) -> str:
+    """High and low morae, phrases parted."""
+    return "".join(
+        (" " if mora.begins else "") + ("H" if mora.high else "L") + ("?" if mora.asks else "")
+        for mora in read(text).morae
+    ).lstrip()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("箸を", "HLL"),
+        ("橋を", "LHL"),
+        ("端を", "LHH"),
+        ("橋を渡る。", "LHL LHH"),
+        ("コーヒーを飲みました。", "LHHLL LHHLL"),
+        ("橋、を", "LH L"),  # a pause ends a phrase
+        ("本当？", "LHHH?"),
+        ("ですか？", "HLL?"),
+        ("12月", "LHHHH"),
+        ("Hello!", "HLL"),
+    ],
+)
+def test_which_morae_are_high(text: str, said: str) -> None:
+    assert levels(text) == said
+
+
+@given(st.text("橋箸端雨飴1２三、。？!ーっンaゃ 々のがはです", max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_morae_are_the_symbols_of_words_in_order(text: str) -> None:
+    said = read(text)
+    at = 0
+    for mora in said.morae:
+        assert at <= mora.at < mora.end <= len(said.symbols)
+        assert not set(said.symbols[mora.at : mora.end]) & set(" .,!?…—“”")
+        assert not said.symbols[at : mora.at].strip(" .,!?…—“”")  # only marks between
+        at = mora.end
+    assert not said.symbols[at:].strip(" .,!?…—“”")

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from koed.bench.judges import f0
 from koed.engine.base import Abandoning, Chunk, Job, ProfileSpec, Voice
 from koed.engine.kokoro import weights
 from koed.engine.kokoro.engine import KokoroEngine
@@ -189,6 +191,28 @@ def test_a_piece_is_abandoned_while_it_is_made(
         begun.wait()
         speech.abandon()
         assert left.result() == []
+
+
+def test_a_japanese_word_is_heard_with_its_accent(engine: KokoroEngine) -> None:
+    """箸 falls after its first mora, 端 nowhere."""
+    pytest.importorskip("pyopenjtalk")
+    alpha = engine.prepare(ProfileSpec("alpha", "ja", {"voice": "jf_alpha"}))
+
+    def fall(text: str) -> float:
+        """Semitones from the first word's beginning to its end."""
+        speech = engine.stream(alpha, replace(job(text), lang="ja"))
+        said = Said(speech)
+        take = speech._renditions[0]  # type: ignore[attr-defined]
+        hz = f0.track(said.pcm, RATE_HZ)
+        heights = []
+        for mora in speech._parts[0].morae[:2]:  # type: ignore[attr-defined]
+            first, last = (take.when_s(take.raw.starts[1 + at]) for at in (mora.at, mora.end))
+            spoken = hz[round(first / f0.HOP_S) : round(last / f0.HOP_S)]
+            heights.append(12 * np.log2(spoken[spoken > 0]).mean())
+        return float(heights[0] - heights[1])
+
+    assert fall("箸が見えた。") > 1.5
+    assert fall("端が見えた。") < 0.5
 
 
 def test_after_the_end_there_is_nothing(engine: KokoroEngine, voice: Voice) -> None:

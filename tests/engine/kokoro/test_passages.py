@@ -16,6 +16,7 @@ from koed.engine.kokoro.passages import (
     pieces,
 )
 from koed.engine.kokoro.phonemes import Phonemes
+from koed.engine.kokoro.phonemes.values import Mora
 
 
 def reading(symbols: str) -> Phonemes:
@@ -33,6 +34,18 @@ def test_the_best_mark_is_chosen_and_words_are_counted_anew() -> None:
         "ab, cd.", " ef, gh",
     ]  # fmt: skip
     assert list(passages(reading("ab, cd. ef, gh"), most=10))[1].words[0] == (8, 9, 1)
+
+
+@given(st.text("ab ,.", max_size=60), st.integers(5, 30))
+def test_morae_stay_with_their_symbols(symbols: str, most: int) -> None:
+    beats = tuple(
+        Mora(at, at + 1, symbol == "a", begins=False) for at, symbol in enumerate(symbols) if
+        symbol.isalpha()
+    )  # fmt: skip
+    words = reading(symbols).words
+    found = list(passages(Phonemes(symbols, words, morae=beats), most))
+    told = [(part.symbols[m.at : m.end], m.high) for part in found for m in part.morae]
+    assert told == [(symbol, symbol == "a") for symbol in symbols if symbol.isalpha()]
 
 
 @given(st.text("ab ,.", max_size=60), st.integers(5, 30))

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from koed.engine.kokoro.phonemes.values import Phonemes
+from koed.engine.kokoro.phonemes.values import Mora, Phonemes
 
 MOST_SYMBOLS = 300
 """It takes 510, but hurries through what is so long."""
@@ -31,6 +31,7 @@ class Passage:
     symbols: str
     words: tuple[tuple[int, int, int], ...]
     """As in `Phonemes`, ``at`` counted in the symbols of this part."""
+    morae: tuple[Mora, ...] = ()
 
 
 def passages(phonemes: Phonemes, most: int = MOST_SYMBOLS) -> Iterator[Passage]:
@@ -42,7 +43,8 @@ def passages(phonemes: Phonemes, most: int = MOST_SYMBOLS) -> Iterator[Passage]:
         end = len(text) if len(text) - at <= most else _cut(text, begins, at, at + most)
         words = tuple((s, e, n - at) for s, e, n in phonemes.words if at <= n < end)
         if words or any(symbol not in _UNHEARD for symbol in text[at:end]):
-            yield Passage(text[at:end], words)
+            morae = tuple(m.moved(-at) for m in phonemes.morae if at <= m.at and m.end <= end)
+            yield Passage(text[at:end], words, morae)
         at = end
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from koed.engine import visemes
 from koed.engine.base import Chunk, Mouth, Shape, Word
+from koed.engine.kokoro.accents import accented
 from koed.engine.kokoro.model import (
     FRAME,
     FRAME_S,
@@ -175,9 +176,9 @@ class Speech:
         number = onset.number + len(self._renditions)
         at_s = self._renditions[-1].end_s if self._renditions else self._start_s
         if self._renditions or onset.take is None:
-            raw = self._model.plan(
-                self._parts[number].symbols, self._speaker.table, self._prosody.speed
-            )
+            part = self._parts[number]
+            raw = self._model.plan(part.symbols, self._speaker.table, self._prosody.speed)
+            raw = accented(raw, part.morae)
             plan, before = shaped(raw, self._prosody), None
         else:
             raw, before = onset.take.raw, onset.take.plan

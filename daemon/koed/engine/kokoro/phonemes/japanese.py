@@ -10,7 +10,7 @@ from typing import Any
 
 from koed.engine.kokoro.phonemes import kana
 from koed.engine.kokoro.phonemes.cjk_marks import unread, written
-from koed.engine.kokoro.phonemes.values import Phonemes, SpokenWord
+from koed.engine.kokoro.phonemes.values import Mora, Phonemes, SpokenWord
 from koed.g2p.library import load
 from koed.g2p.traced import Traced
 
@@ -44,6 +44,10 @@ class _Entry:
     """Said without a gap after the word before."""
     more: bool
     """A further part of the number before, whose characters cannot be told apart."""
+    falls: int = 0
+    """The mora of its accent phrase after which pitch falls; 0 = none."""
+    goes_on: bool = False
+    """It belongs to the accent phrase of the word before."""
 
 
 def read(text: str) -> Phonemes:
@@ -58,6 +62,7 @@ def read(text: str) -> Phonemes:
     ]
     words: list[SpokenWord] = []
     before, marks = "", ""
+    accents = _Accents()
     missed: list[str] = []
     for entry, following in itertools.zip_longest(entries, entries[1:]):
         if not entry.kana:
@@ -65,22 +70,53 @@ def read(text: str) -> Phonemes:
             missed += unread(entry.printed)
             continue
         after = following.kana if following and following.joined else ""
-        word = SpokenWord(entry.start, entry.end, "".join(kana.symbols(entry.kana, after)))
+        said = kana.symbols(entry.kana, after)
+        morae = tuple(accents.morae(entry, said, new=bool(marks)))
+        word = SpokenWord(entry.start, entry.end, "".join(said), morae=morae)
         gap = written(marks) if marks or not entry.joined else ""
         if not words:
             before = gap.lstrip()
         elif entry.more and not marks:
             number = words.pop()
-            said = number.symbols + gap + word.symbols
-            word = SpokenWord(number.start, max(number.end, word.end), said)
+            before_it = number.symbols + gap
+            word = SpokenWord(
+                number.start, max(number.end, word.end), before_it + word.symbols,
+                morae=(*number.morae, *(mora.moved(len(before_it)) for mora in word.morae)),
+            )  # fmt: skip
         else:
-            words[-1] = replace(words[-1], after=gap)
+            words[-1] = _before(gap, words[-1])
         words.append(word)
         marks = ""
     end = written(marks).rstrip(" “")
     if words:
-        words[-1] = replace(words[-1], after=end)
+        words[-1] = _before(end, words[-1])
     return replace(Phonemes.of(words, before if words else end), unsaid=tuple(missed))
+
+
+def _before(marks: str, word: SpokenWord) -> SpokenWord:
+    morae = word.morae
+    if morae and "?" in marks:
+        morae = (*morae[:-1], replace(morae[-1], asks=True))
+    return replace(word, after=marks, morae=morae)
+
+
+class _Accents:
+    """Which morae are high, word by word."""
+
+    def __init__(self) -> None:
+        self._falls = self._number = 0
+
+    def morae(self, entry: _Entry, said: list[str], new: bool) -> Iterator[Mora]:
+        """Of a word's sounds, one each mora; ``new``: a pause or mark stands before it."""
+        if new or not entry.goes_on:
+            self._falls, self._number = entry.falls, 0
+        at = 0
+        for sound in said:
+            self._number += 1
+            rises = self._number > 1 or self._falls == 1
+            high = rises and (not self._falls or self._number <= self._falls)
+            yield Mora(at, at + len(sound), high, self._number == 1)
+            at += len(sound)
 
 
 def _entries(piece: Traced) -> Iterator[_Entry]:
@@ -93,7 +129,10 @@ def _entries(piece: Traced) -> Iterator[_Entry]:
         at, (first, last) = span, word["char_span"]
         span = piece.span(first, last) if first < last else at
         more = span == at or word["pos_group1"] == before["pos_group1"] == "数"
-        yield _Entry(*span, piece.text[first:last], _spoken(word), _joined(before, word), more)
+        yield _Entry(
+            *span, piece.text[first:last], _spoken(word), _joined(before, word), more,
+            word["accent_nucleus"], word["chain_flag"] == 1,
+        )  # fmt: skip
         before = word
 
 

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from koed.engine.kokoro.symbols import IDS
+
+
+@dataclass(frozen=True, slots=True)
+class Mora:
+    """A beat of Japanese: symbols ``at`` to ``end``."""
+
+    at: int
+    end: int
+    high: bool
+    begins: bool
+    """An accent phrase."""
+    asks: bool = False
+    """It ends a question."""
+
+    def moved(self, by: int) -> Mora:
+        return replace(self, at=self.at + by, end=self.end + by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +35,8 @@ class SpokenWord:
     """Those of the sound, with stress, without the marks and spaces around it."""
     after: str = ""
     """Marks and spaces that follow it."""
+    morae: tuple[Mora, ...] = ()
+    """Of its ``symbols``, in order, where the language has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +48,7 @@ class Phonemes:
     """``(start, end, at)``: characters of the text, and where in ``symbols`` their sound begins."""
     unsaid: tuple[str, ...] = ()
     """What the model has no symbol for, in order: left out, and to be told."""
+    morae: tuple[Mora, ...] = ()
 
     @staticmethod
     def of(words: Iterable[SpokenWord], before: str = "") -> Phonemes:
@@ -37,6 +56,7 @@ class Phonemes:
         said: list[str] = []
         spans: list[tuple[int, int, int]] = []
         unsaid: list[str] = []
+        morae: list[Mora] = []
 
         def add(symbols: str) -> None:
             for symbol in symbols:
@@ -46,7 +66,8 @@ class Phonemes:
         for word in words:
             at = len(said)
             add(word.symbols)
+            morae += (mora.moved(at) for mora in word.morae)
             if len(said) > at:
                 spans.append((word.start, word.end, at))
             add(word.after)
-        return Phonemes("".join(said), tuple(spans), tuple(unsaid))
+        return Phonemes("".join(said), tuple(spans), tuple(unsaid), tuple(morae))
