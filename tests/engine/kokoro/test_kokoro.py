@@ -19,7 +19,7 @@ from koed.bench.judges import f0
 from koed.engine.base import Abandoning, Chunk, Job, ProfileSpec, Voice
 from koed.engine.kokoro import weights
 from koed.engine.kokoro.engine import KokoroEngine
-from koed.engine.kokoro.model import FRAME, RATE_HZ, Model, Norms
+from koed.engine.kokoro.model import FRAME, RATE_HZ, Model
 from koed.engine.kokoro.speech import Speech
 from koed.errors import EngineError
 from tests.engine.kokoro.test_onnx_cut import small
@@ -52,6 +52,12 @@ def engine(graphs: weights.Graphs) -> Iterator[KokoroEngine]:
 @pytest.fixture(scope="module")
 def voice(engine: KokoroEngine) -> Voice:
     return engine.prepare(ProfileSpec("heart", "en", {"voice": "af_heart"}))
+
+
+@pytest.fixture(scope="module")
+def alpha(engine: KokoroEngine) -> Voice:
+    pytest.importorskip("pyopenjtalk")
+    return engine.prepare(ProfileSpec("alpha", "ja", {"voice": "jf_alpha"}))
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +138,7 @@ def test_it_is_nearly_what_the_whole_sentence_would_be(
     whole = speech.whole()
     unlike = difference(line.pcm, whole)
     assert unlike < 0.5
-    monkeypatch.setattr(Norms, "at", lambda *_: None)  # pieces with the moments of their own
+    monkeypatch.setattr(Model, "moments", lambda *_: None)  # pieces with the moments of their own
     assert difference(Said(engine.stream(voice, job(LINE))).pcm, whole) > 1.4 * unlike
 
 
@@ -193,10 +199,26 @@ def test_a_piece_is_abandoned_while_it_is_made(
         assert left.result() == []
 
 
-def test_a_japanese_word_is_heard_with_its_accent(engine: KokoroEngine) -> None:
+def test_a_short_sentence_is_nearly_what_its_whole_would_be(
+    engine: KokoroEngine, alpha: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has few sounds, and those of no other sentence."""
+    speech = engine.stream(alpha, replace(job("花が咲く。"), lang="ja"))
+    assert isinstance(speech, Speech)
+    whole = speech.whole()
+
+    def unlike() -> float:
+        said = Said(engine.stream(alpha, replace(job("花が咲く。"), lang="ja")))
+        assert len(said.chunks) > 1
+        return difference(said.pcm, whole)
+
+    assert unlike() < 0.6
+    monkeypatch.setattr(Model, "moments", lambda model, plan, norms: norms.at(0.4, model.layout))
+    assert unlike() > 1.0
+
+
+def test_a_japanese_word_is_heard_with_its_accent(engine: KokoroEngine, alpha: Voice) -> None:
     """箸 falls after its first mora, 端 nowhere."""
-    pytest.importorskip("pyopenjtalk")
-    alpha = engine.prepare(ProfileSpec("alpha", "ja", {"voice": "jf_alpha"}))
 
     def fall(text: str) -> float:
         """Semitones from the first word's beginning to its end."""

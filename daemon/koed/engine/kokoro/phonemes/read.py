@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from koed.engine.kokoro.phonemes.values import Phonemes
+from koed.engine.kokoro.phonemes.values import Mora, Phonemes
 from koed.errors import EngineError
 from koed.g2p.split import split
 from koed.g2p.traced import Traced
@@ -110,11 +110,13 @@ def _joined(readings: Iterable[tuple[Phonemes, Traced]]) -> Phonemes:
     symbols = ""
     words: list[tuple[int, int, int]] = []
     unsaid: list[str] = []
+    morae: list[Mora] = []
     for phonemes, where in readings:
         if phonemes.symbols and symbols and symbols[-1] != " ":
             symbols += " " if phonemes.symbols[0] not in " ;:,.!?…”)" else ""
         for start, end, at in phonemes.words:
             words.append((*where.span(start, end), len(symbols) + at))
+        morae += (mora.moved(len(symbols)) for mora in phonemes.morae)
         symbols += phonemes.symbols
         unsaid += phonemes.unsaid
-    return Phonemes(symbols.rstrip(), tuple(words), tuple(unsaid))
+    return Phonemes(symbols.rstrip(), tuple(words), tuple(unsaid), tuple(morae))
