@@ -173,7 +173,14 @@ class Theatre:
         return sent
 
     def until_up(self, times: int = 1) -> float:
-        return self.until(lambda: len(self.diary.ups) >= times and self.host.state == "up")
+        """And each voice is there, or known to be broken."""
+
+        def up() -> bool:
+            told = self.diary.ready.keys() | self.diary.broken.keys()
+            names = {spec.name for spec in self.host._voices.specs().values()}
+            return len(self.diary.ups) >= times and self.host.state == "up" and names <= told
+
+        return self.until(up)
 
     def until_done(self, *serials: int) -> float:
         return self.until(lambda: all(s in self.diary.seconds for s in serials))

@@ -20,7 +20,7 @@ from koed.config.daemon import EngineConfig
 from koed.engine import wire
 from koed.engine.host.supervisor import RETRY_S
 from koed.engine.host.worker_state import ANSWER_S, WorkerState, verdict
-from koed.engine.wire import Beat
+from koed.engine.wire import Beat, Message
 from tests.engine.hosting import (
     is_alive,
     job,
@@ -35,7 +35,7 @@ LONG = "a line that goes on " * 10
 """Ten seconds of the tone voice."""
 
 
-def test_up_means_warm_with_all_voices_and_a_job_is_spoken(tmp_path: Path) -> None:
+def test_a_job_is_spoken_by_a_worker_that_is_up(tmp_path: Path) -> None:
     with theatre(tmp_path) as stage:
         stage.host.prepare(voice("rin", hz=960.0))
         key = started(stage)
@@ -55,6 +55,24 @@ def test_up_means_warm_with_all_voices_and_a_job_is_spoken(tmp_path: Path) -> No
         assert [m.shape for m in stage.diary.mouths[1]] == ["o", "e", "rest", "u", "o"]
         # read now and then: the first reading may be of a process that has hardly begun
         stage.until(lambda: stage.host.rss_mb > 5)
+
+
+def test_a_worker_is_up_when_it_has_the_voices_that_lines_speak_with(tmp_path: Path) -> None:
+    with theatre(tmp_path) as stage:
+        stage.host.prepare(voice("hana", hz=480.0))
+        stage.host.prepare(voice("slow", prepare_ms=60_000.0))
+        stage.start()
+        stage.until(lambda: stage.diary.ups and "hana" in stage.diary.ready)
+        assert "slow" not in stage.diary.ready
+        answers: list[Message] = []
+        really_answered = stage.host._voices.answered
+        stage.host._voices.answered = lambda message: (  # type: ignore[method-assign]
+            answers.append(message), really_answered(message)
+        )[1]  # fmt: skip
+        kill_if_alive(stage.host.pid)
+        stage.until(lambda: len(stage.diary.ups) == 2)
+        assert [answer.name for answer in answers] == ["hana"]  # type: ignore[attr-defined]
+        kill_if_alive(stage.host.pid)
 
 
 def test_nothing_beyond_the_credit_comes_and_the_rest_comes_when_heard(tmp_path: Path) -> None:

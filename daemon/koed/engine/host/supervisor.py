@@ -5,8 +5,8 @@ Everything runs on the thread that polls `EngineHost.sockets` and nothing in it 
 of this process or, with a `RemoteEngine`, a worker on another machine; the same messages go to
 both. What happens is told to a `HostListener`, from inside `receive` and `tick` only.
 
-States: ``starting`` -> ``up`` (warm, all known voices prepared) -> ``down`` (waiting to try again)
--> ``starting`` ...; ``stopped`` before `start` and after `stop`.
+States: ``starting`` -> ``up`` (warm, with all voices that lines may speak with) -> ``down``
+(waiting to try again) -> ``starting`` ...; ``stopped`` before `start` and after `stop`.
 """
 
 from __future__ import annotations
@@ -155,8 +155,6 @@ class EngineHost:
         key = spec.key(self.engine)
         self._voices.add(key, spec)
         for worker in self._greeted():
-            if worker.ready is None:
-                worker.waiting.add(key)
             self._send(worker, wire.Prepare(key, spec))
         return key
 
@@ -320,11 +318,11 @@ class EngineHost:
             self._fail(workers, Failure("worker_exited", text), now, [])
 
     def _greet(self, worker: WorkerState) -> None:
-        """The first answer in this session: send all voices."""
+        """The first answer in this session: send all voices. Those that nobody has made yet are not
+        waited for: nine of them would keep the first silent for half a minute."""
         worker.greeted = True
-        specs = self._voices.specs()
-        worker.waiting = set(specs)
-        for key, spec in specs.items():
+        worker.waiting = self._voices.made()
+        for key, spec in self._voices.specs().items():
             self._send(worker, wire.Prepare(key, spec))
 
     def _up_if_complete(self, workers: Workers, worker: WorkerState) -> None:

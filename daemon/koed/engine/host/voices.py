@@ -37,6 +37,10 @@ class WantedVoices:
     def specs(self) -> dict[str, ProfileSpec]:
         return {key: wanted.spec for key, wanted in self._wanted.items()}
 
+    def made(self) -> set[str]:
+        """Keys of those that lines may speak with already."""
+        return {key for key, wanted in self._wanted.items() if wanted.told == "ready"}
+
     def answered(self, message: Prepared | PrepareFailed) -> None:
         wanted = self._wanted.get(message.key)
         if wanted is None:
