@@ -282,11 +282,22 @@ class Evening:
         """When each was over."""
         self.leak_s = 0.0
         """Of other sound, that nobody can keep from those who record."""
-        status = koed.daemon.client.status
-        wait_for(lambda: status()["companions"]["obs"]["captures"]["hears"], what="OBS hears koed")
+        self._obs_hears()
         studio.record()
         desktop.record()
         self.talker = Talker(koed.daemon)
+
+    def _obs_hears(self) -> None:
+        """Asked: koed tells it as soon as it starts, before a watcher need be there again."""
+
+        def hears() -> bool:
+            with contextlib.suppress(WireError):  # koed is not there yet
+                return bool(
+                    self.koed.daemon.client.status()["companions"]["obs"]["captures"]["hears"]
+                )
+            return False
+
+        wait_for(hears, 60.0, "OBS hears koed")
 
     def events(self, since: float = 0.0) -> list[Any]:
         return [event for event in list(self.watch.events) if event.t >= since]
@@ -334,12 +345,12 @@ class Evening:
     def kill_koed(self, since: float) -> None:
         self.koed.kill()
         self.koed.start()
-        self.wait(since, "obs.hears", hears=True)
+        self._obs_hears()
 
     def restart_koed(self, since: float) -> None:
         self.koed.end()
         self.koed.start()
-        self.wait(since, "obs.hears", hears=True)
+        self._obs_hears()
 
     def unload_sink(self, since: float) -> None:
         self._unload("koed", since)
