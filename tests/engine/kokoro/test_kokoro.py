@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from koed.engine.base import Abandoning, Chunk, Job, ProfileSpec, Voice
-from koed.engine.kokoro import weights
+from koed.engine.kokoro import passages, weights
 from koed.engine.kokoro.engine import KokoroEngine
 from koed.engine.kokoro.model import FRAME, RATE_HZ, Model, Norms
 from koed.engine.kokoro.speech import Speech
@@ -253,3 +254,19 @@ def test_a_machine_that_is_too_slow_is_told(
     engine.warm_up()
     assert len(caplog.records) == told
     assert ("1.3 s" in caplog.text) == bool(told)
+
+
+def test_a_single_vowel_is_as_loud_as_a_sentence(
+    engine: KokoroEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alpha = engine.prepare(ProfileSpec("alpha", "ja", {"voice": "jf_alpha"}))
+
+    def level_db(text: str) -> float:
+        said = Said(engine.stream(alpha, replace(job(text), lang="ja")))
+        blocks = np.lib.stride_tricks.sliding_window_view(said.pcm, FRAME)[:: FRAME // 2]
+        return float(10 * np.log10(np.percentile((blocks**2).mean(1), 90)))
+
+    sentence = level_db("今日も来てくれて、本当にありがとう。")
+    assert level_db("え") > sentence - 3.0
+    monkeypatch.setattr(passages, "_BARE", 0)
+    assert level_db("え") < sentence - 5.0
