@@ -135,6 +135,21 @@ def test_it_is_nearly_what_the_whole_sentence_would_be(
     assert difference(Said(engine.stream(voice, job(LINE))).pcm, whole) > 1.4 * unlike
 
 
+@pytest.mark.parametrize("text", ["強い敵お茶すごい！", "今日も来てくれてありがとう。"])
+def test_a_sentence_with_some_silence_is_in_pieces_as_in_the_whole(
+    engine: KokoroEngine, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    alpha = engine.prepare(ProfileSpec("alpha", "ja", {"voice": "jf_alpha"}))
+    said = replace(job(text), lang="ja")
+    speech = engine.stream(alpha, said)
+    assert isinstance(speech, Speech)
+    whole = speech.whole()
+    pieces = Said(engine.stream(alpha, said))
+    assert len(pieces.chunks) > 1
+    assert difference(pieces.pcm, whole) < 0.6
+    assert not caplog.records  # none was made again
+
+
 def test_a_stream_that_goes_on_in_another_manner_is_in_time(
     engine: KokoroEngine, voice: Voice, line: Said
 ) -> None:
