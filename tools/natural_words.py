@@ -8,6 +8,7 @@ sentences was used to find out how far the sound is ahead of its symbols.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def measure() -> dict[str, Any]:
     except EngineError as error:
         if error.code not in ("library_missing", "model_missing", "model_broken", "model_cache"):
             raise
-        print(f"the natural voice is left out: {error.message}")
+        print(f"the natural voice is left out: {error.message}", file=sys.stderr)
         return {}
     print(f"\n{'natural voice':26} {'p50 ms':>8} {'p90 ms':>8} {'late ms':>8} {'words':>6}")
     for name, its in found.items():

@@ -67,4 +67,4 @@ def test_without_the_model_the_bench_says_so(
 
     monkeypatch.setattr(KokoroEngine, "prepare", absent)
     assert natural_words.measure() == {}
-    assert capsys.readouterr().out == "the natural voice is left out: it is not installed\n"
+    assert capsys.readouterr().err == "the natural voice is left out: it is not installed\n"
