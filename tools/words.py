@@ -1,4 +1,5 @@
-"""`koed bench words`: how far the times of words that the neural voice tells are off.
+"""`koed bench words`: how far the times of words that the neural voice tells are off; those of the
+natural voice are measured in `natural_words`.
 
 Nobody can tell when a word of the neural voice really begins without trained weights and speech
 labelled by hand. Measured is what rests on it instead: two synthesisers know when their own words
@@ -23,6 +24,7 @@ from koed.engine.gpt_sovits.timing import durations
 from koed.engine.gpt_sovits.timing import words as places
 from koed.engine.gpt_sovits.timing.schedule import Times, score
 from koed.g2p.phones import Reading, phones
+from tools import natural_words
 
 CODE_S, ROW_S = 0.04, 0.02
 FIRST, LOOKAHEAD, GROWTH, MOST = 7, 6, 1.7, 50
@@ -98,8 +100,8 @@ METHODS: dict[str, Method] = {
 
 
 def measure(seed: int = 0) -> dict[str, Any]:
-    """A table, printed; and ``{"words": {lang: {method: {mean_ms, p95_ms, streamed_mean_ms,
-    streamed_p95_ms}}}}``."""
+    """Tables, printed; and ``{"words": {lang: {method: {mean_ms, p95_ms, streamed_mean_ms,
+    streamed_p95_ms}}}}``, and what `natural_words` finds."""
     out: dict[str, Any] = {}
     print(f"{'':26} {'all known: mean':>16} {'p95 ms':>8} {'streamed: mean':>16} {'p95 ms':>8}")
     for lang, say in (("en", _English()), ("ja", _Japanese())):
@@ -114,7 +116,7 @@ def measure(seed: int = 0) -> dict[str, Any]:
                 row[f"{key}p95_ms"] = round(float(np.percentile(off, 95)) * 1000, 1)
             out[lang][name] = row
             print(f"{lang} {name:23} " + "{:16} {:8} {:16} {:8}".format(*row.values()))
-    return {"words": out}
+    return {"words": out} | natural_words.measure()
 
 
 def _errors(

@@ -12,7 +12,7 @@ import pytest
 
 from koed.engine.gpt_sovits.symbols import Version, symbols, table
 from koed.errors import EngineError
-from koed.g2p import Reading, english, korean, korean_tags, phones
+from koed.g2p import Reading, english, korean, korean_tags, library, phones
 from koed.g2p.chinese_text import normalise as read_chinese
 from koed.g2p.english import normalise as read_english
 from koed.g2p.english_tags import tags as english_tags
@@ -263,7 +263,28 @@ def test_korean_without_its_library_is_refused(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(EngineError, match="Korean text needs MeCab") as missing:
         phones("안녕하세요.", "ko", V2)
     assert missing.value.code == "library_missing"
-    assert missing.value.hint
+    assert missing.value.hint == library.HINT
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [
+        ("rjieba", "natural"),
+        ("opencc", "natural"),
+        ("pypinyin.contrib.tone_convert", "natural"),
+        ("pyopenjtalk.openjtalk", "natural"),
+        ("jieba.posseg", "gpt-sovits"),
+        ("ToJyutping", "gpt-sovits"),
+    ],
+)
+def test_the_hint_is_what_brings_the_library(
+    monkeypatch: pytest.MonkeyPatch, module: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(EngineError) as missing:
+        library.load(module, "Some")
+    assert f"koed[{extra}]" in missing.value.hint
+    assert ("KOED_VOICE=natural make run" in missing.value.hint) == (extra == "natural")
 
 
 @pytest.mark.parametrize(

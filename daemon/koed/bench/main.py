@@ -47,6 +47,8 @@ TARGETS: tuple[Row, ...] = (
     ("panic_ms.p99", "panic key to silence, p99 ms", 35),
     ("policy_ms.p99", "500 chat lines a second: a verdict, p99 ms", 1),
     ("policy_unaccounted", "  lines without an event", 0),
+    ("natural_words.mia.p50_ms", "word of mia told, off from her sound, median ms", 30),
+    ("natural_words.yuki.p50_ms", "  of yuki", 30),
     ("bouyomi_ms.p99", "Bouyomi talk to audible onset, p99 ms", 80),
 )
 

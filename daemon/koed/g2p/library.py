@@ -11,6 +11,10 @@ from typing import Any
 from koed.errors import EngineError
 
 HINT = "pip install 'koed[gpt-sovits]'"
+NATURAL_HINT = "KOED_VOICE=natural make run installs it, or: pip install 'koed[natural]'"
+_NATURAL = frozenset({"opencc", "pyopenjtalk", "pypinyin", "rjieba"})
+"""What the natural voice reads with. The neural one needs most of it too, and where that is missing
+it is told the smaller of the two extras that bring it."""
 
 
 def load(module: str, language: str) -> Any:
@@ -21,6 +25,7 @@ def load(module: str, language: str) -> Any:
             warnings.simplefilter("ignore")
             return importlib.import_module(module)
     except ImportError as error:
+        hint = NATURAL_HINT if module.partition(".")[0] in _NATURAL else HINT
         raise EngineError(
-            "library_missing", f"{language} text needs {module}: {error}", HINT
+            "library_missing", f"{language} text needs {module}: {error}", hint
         ) from error

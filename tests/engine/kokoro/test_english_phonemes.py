@@ -33,6 +33,11 @@ from koed.g2p.english_words import lexicon
         # compounds, endings, words that no dictionary has
         ("well-known T-shirt YouTube", "wˌɛlnˈOn tˈiʃˌɜɹt jˈutˌub"),
         ("a speedrunner's sooooo streaming", "ɐ spˈidɹˌʌnəɹz sˌO stɹˈimɪŋ"),
+        # as chat writes them
+        ("gg lol wp brb, GG! LOL OMG",
+         "ʤˌiʤˈi lˈɔl dˌʌbᵊljupˈi bˌiˌɑɹbˈi, ʤˌiʤˈi! ˌɛlˌOˈɛl ˌOˌɛmʤˈi"),
+        ("hii pls thx ty, UWU kek noo", "hˈI plˈiz θˈæŋks tˌiwˈI, ˈuwu kˈɛk nˈO"),
+        ("vtubers, AT&T and R&B's", "vˌitˈubəɹz, ˌAtˈi ænd tˈi ænd ˈɑɹ ænd bˈiz"),
         # numbers and signs
         ("$5 million, 1980s & -5°", "fˈIv mˈɪljᵊn dˈɑləɹz, nˌIntˈin ˈATiz ænd mˈInəs fˈIv dəɡɹˈiz"),
         ("1.2.3, 9/10, 24/7, ½, 3GHz, C#", "wˈʌn pˈYnt tˈu pˈYnt θɹˈi, nˈIn ˈWt ʌv tˈɛn, "
@@ -66,9 +71,22 @@ def test_a_word_spans_the_characters_that_it_was_written_with() -> None:
 
 def test_what_has_no_sound_is_told() -> None:
     assert read("hi 😀 you 😀", "en").symbols == "hˈI ju"
-    said = read("hi 😀 " + "q" + "wertyuiopa" * 10, "en")
-    assert said.unsaid[0] == "😀"
-    assert len(said.unsaid) == 1 + 101 - LONGEST
+    assert read("hi 😀 you 😀", "en").unsaid == ("😀", "😀")
+
+
+def without_stress(symbols: str) -> str:
+    return symbols.replace("ˈ", "").replace("ˌ", "")
+
+
+@pytest.mark.parametrize("main", ["en", "en-GB", "ja"])
+def test_a_word_longer_than_any_is_said_to_its_end(main: str) -> None:
+    word = "wertyuiopa" * (LONGEST // 10) + "sunflower"
+    said = read(word, main)
+    assert said.unsaid == ()
+    assert said.words == ((0, len(word), 0),)
+    stressed = read("sunflower", main).symbols
+    assert without_stress(said.symbols).endswith(without_stress(stressed))
+    assert read("n" + "o" * 500, main).symbols == read("nooo", main).symbols
 
 
 def test_both_dictionaries_agree_on_most_words() -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from koed.bench.judges import f0
 from koed.engine.base import Abandoning, Chunk, Job, ProfileSpec, Voice
-from koed.engine.kokoro import weights
+from koed.engine.kokoro import passages, weights
 from koed.engine.kokoro.engine import KokoroEngine
 from koed.engine.kokoro.model import FRAME, RATE_HZ, Model
 from koed.engine.kokoro.speech import Speech
@@ -140,6 +140,21 @@ def test_it_is_nearly_what_the_whole_sentence_would_be(
     assert unlike < 0.5
     monkeypatch.setattr(Model, "moments", lambda *_: None)  # pieces with the moments of their own
     assert difference(Said(engine.stream(voice, job(LINE))).pcm, whole) > 1.4 * unlike
+
+
+@pytest.mark.parametrize("text", ["強い敵お茶すごい！", "今日も来てくれてありがとう。"])
+def test_a_sentence_with_some_silence_is_in_pieces_as_in_the_whole(
+    engine: KokoroEngine, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    alpha = engine.prepare(ProfileSpec("alpha", "ja", {"voice": "jf_alpha"}))
+    said = replace(job(text), lang="ja")
+    speech = engine.stream(alpha, said)
+    assert isinstance(speech, Speech)
+    whole = speech.whole()
+    pieces = Said(engine.stream(alpha, said))
+    assert len(pieces.chunks) > 1
+    assert difference(pieces.pcm, whole) < 0.6
+    assert not caplog.records  # none was made again
 
 
 def test_a_stream_that_goes_on_in_another_manner_is_in_time(
@@ -299,3 +314,19 @@ def test_a_machine_that_is_too_slow_is_told(
     engine.warm_up()
     assert len(caplog.records) == told
     assert ("1.3 s" in caplog.text) == bool(told)
+
+
+def test_a_single_vowel_is_as_loud_as_a_sentence(
+    engine: KokoroEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alpha = engine.prepare(ProfileSpec("alpha", "ja", {"voice": "jf_alpha"}))
+
+    def level_db(text: str) -> float:
+        said = Said(engine.stream(alpha, replace(job(text), lang="ja")))
+        blocks = np.lib.stride_tricks.sliding_window_view(said.pcm, FRAME)[:: FRAME // 2]
+        return float(10 * np.log10(np.percentile((blocks**2).mean(1), 90)))
+
+    sentence = level_db("今日も来てくれて、本当にありがとう。")
+    assert level_db("え") > sentence - 3.0
+    monkeypatch.setattr(passages, "_BARE", 0)
+    assert level_db("え") < sentence - 5.0

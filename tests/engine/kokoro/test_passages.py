@@ -29,6 +29,14 @@ def test_a_short_reading_is_one_part() -> None:
     assert list(passages(reading("a b."), most=10)) == [Passage("a b.", ((0, 1, 0), (2, 3, 2)))]
 
 
+def test_a_bare_sound_or_two_end_with_a_full_stop() -> None:
+    assert list(passages(reading("a"))) == [Passage("a.", ((0, 1, 0),))]
+    assert [part.symbols for part in passages(reading("ˈA"))] == ["ˈA."]
+    assert [part.symbols for part in passages(reading("a!"))] == ["a!"]
+    assert [part.symbols for part in passages(reading("hai"))] == ["hai"]
+    assert not list(passages(reading("")))
+
+
 def test_the_best_mark_is_chosen_and_words_are_counted_anew() -> None:
     assert [part.symbols for part in passages(reading("ab, cd. ef, gh"), most=10)] == [
         "ab, cd.", " ef, gh",

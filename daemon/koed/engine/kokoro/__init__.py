@@ -3,6 +3,7 @@
 =================  ==================================================================
 ``engine.py``      the engine `kokoro`: voices, calibrated and kept
 ``speech.py``      the stream of one segment: planned by parts, decoded by pieces
+``onsets.py``      when the symbols of a plan are heard
 ``passages.py``    passages that the model takes at once, pieces that leave one by one
 ``prosody.py``     pitch, intonation and effort, changed between the two halves
 ``model.py``       the two halves, in onnxruntime; ``source.py`` what the second shapes

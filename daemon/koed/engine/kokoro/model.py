@@ -38,8 +38,9 @@ _MEAN, _VARIANCE = "/ReduceMean_output_0", "/ReduceMean_2_output_0"
 _FIRST_LAYER = "/decoder/decoder/encode/norm1"
 _LOOKED_AT = 8
 """Stretches of sound from which the pace is taken."""
-_FURTHEST = 3.0
-"""A foretold variance is within this factor of the one that was measured."""
+_LEAST, _MOST = 1 / 3, 100.0
+"""A foretold variance, of the one that was measured. Too small a one makes a channel loud; some
+really are 40 times as large (jf_alpha), and held at 3 times they made noise."""
 
 Floats = NDArray[np.float32]
 
@@ -120,7 +121,7 @@ class Norms:
         moved = of.second(self.values) + self.slope * np.float32(share - self.share)
         known = self.values[of.variances]
         spread = moved[of.variances] - moved[of.means] ** 2
-        moved[of.variances] = np.clip(spread, known / _FURTHEST, known * _FURTHEST)
+        moved[of.variances] = np.clip(spread, known * _LEAST, known * _MOST)
         return moved
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from koed.engine import visemes
 from koed.engine.base import Chunk, Mouth, Shape, Word
+from koed.engine.kokoro import onsets
 from koed.engine.kokoro.accents import accented
 from koed.engine.kokoro.model import (
     FRAME,
@@ -31,8 +33,6 @@ Begun = TypeVar("Begun", Word, Mouth)
 
 _BEFORE, _AFTER = 2, 4
 """Frames kept around what is heard."""
-_HEARD = -2.0
-"""Energy."""
 _QUIET, _LEAD = 0.001, RATE_HZ // 100
 """Level below which nothing is heard (-60 dB); samples of it that are kept before the first sound.
 """
@@ -64,6 +64,8 @@ class Rendition:
     """As the model made it."""
     plan: SentencePlan
     """As it is spoken."""
+    begins: NDArray[np.float64]
+    """The frame in which each symbol is heard."""
     start: int
     """Frame that it begins with."""
     end: int
@@ -184,21 +186,22 @@ class Speech:
             raw, before = onset.take.raw, onset.take.plan
             plan = shaped(raw, self._prosody, onset.frame, before)
         start, end = _heard(raw)
+        begins = onsets.heard(self._parts[number].symbols, raw.starts, raw.energy)
         if not self._renditions:
             if onset.take is not None:
                 start = onset.frame
             elif onset.at >= 0:
-                start = int(raw.starts[1 + onset.at])
+                start = int(begins[onset.at])
             if onset.tail is not None:
                 at_s += len(onset.tail) / RATE_HZ
-        take = Rendition(number, raw, plan, start, max(start, end), at_s)
+        take = Rendition(number, raw, plan, begins, start, max(start, end), at_s)
         self._renditions.append(take)
         return take
 
     def _next_word(self, take: Rendition, frame: int) -> tuple[int, int]:
         """The symbol that the next word begins with, and its frame; -1 and the end if none does."""
         for _, _, at in self._parts[take.number].words:
-            begins = int(take.raw.starts[1 + at])
+            begins = int(take.begins[at])
             if begins >= frame:
                 return at, min(begins, take.end)
         return -1, take.end
@@ -265,16 +268,16 @@ class Speech:
     def _words(self, take: Rendition) -> list[Word]:
         found = []
         for start, end, at in self._parts[take.number].words:
-            begins = int(take.raw.starts[1 + at])
+            begins = float(take.begins[at])
             if begins >= take.start:
                 found.append(Word(start, end, take.when_s(begins)))
         return found
 
     def _mouths(self, take: Rendition) -> list[Mouth]:
         """Those of the part from where it sets in, and first the one that holds there."""
-        symbols, starts = self._parts[take.number].symbols, take.raw.starts[1:-1]
+        symbols = self._parts[take.number].symbols
         timed: list[tuple[Shape, float]] = [("rest", take.start)]  # until the first
-        timed += visemes.timed(symbols, starts.tolist(), "ipa")
+        timed += visemes.timed(symbols, take.begins.tolist(), "ipa")
         found = [Mouth(shape, take.when_s(frame)) for shape, frame in timed]
         held = [mouth for mouth in found if mouth.at_s <= take.at_s][-1:]
         return held + [mouth for mouth in found if mouth.at_s > take.at_s]
@@ -282,7 +285,7 @@ class Speech:
 
 def _heard(plan: SentencePlan) -> tuple[int, int]:
     """First frame that is heard and one past the last, with a little around them."""
-    loud = np.flatnonzero(plan.energy > _HEARD) // 2
+    loud = np.flatnonzero(plan.energy > onsets.HEARD) // 2
     if not len(loud):
         return 0, plan.frames
     return max(0, int(loud[0]) - _BEFORE), min(plan.frames, int(loud[-1]) + 1 + _AFTER)

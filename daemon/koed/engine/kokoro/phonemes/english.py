@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -55,6 +54,7 @@ _OUT_OF = re.compile(r"(?<![\d/])(\d{1,3})/(10|5)(?![\d/])")
 _VERSION = re.compile(r"\d+(?:\.\d+){2,}")
 _SHARP = re.compile(r"(?<=[A-Za-z])#")
 _NUMBER_OF = re.compile(r"\bNo\. ?(?=\d)|#(?=\d)")
+_LETTERS_AND = re.compile(r"(?<![A-Za-z])[A-Z]{2}(?=&[A-Z](?![A-Za-z]{2}))")
 _SAID_MARKS = {
     "&": "and", "+": "plus", "@": "at", "%": "percent", "=": "equals", "°": "degrees",
     "×": "times", "÷": "divided by", "±": "plus or minus", "™": "", "®": "", "©": "copyright",
@@ -73,6 +73,11 @@ _PIECE = re.compile(
     r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+(?:'[a-z]+)*|[A-Z]+(?:'[A-Za-z]+)*s?(?![a-z])"
 )
 _OBJECTS = frozenset(words("a an the this that these those it me us him them my your our"))
+_RUN = re.compile(r"(.)\1{3,}")
+_MEANT = {
+    "pls": "please", "plz": "please", "thx": "thanks", "vtuber": "VTuber", "vtubers": "VTubers",
+}  # fmt: skip
+"""How chat writes what nobody says as it is written."""
 _CAPITAL_WITHIN = re.compile("[a-z][A-Z]|[A-Z]{2}[a-z]{2}")
 
 
@@ -96,9 +101,7 @@ def read(text: str, british: bool = False) -> Phonemes:
     tokens = list(_tokens(whole, text, pronunciation(british)))
     _calm(tokens, british)
     _pronounce(whole.text, tokens, british)
-    phonemes = Phonemes.of(*_with_marks(whole, [token for token in tokens if token.symbols]))
-    lost = [c for token in tokens for c in token.text[LONGEST:]]
-    return dataclasses.replace(phonemes, unsaid=(*phonemes.unsaid, *lost)) if lost else phonemes
+    return Phonemes.of(*_with_marks(whole, [token for token in tokens if token.symbols]))
 
 
 def _spelled_out(text: Traced) -> Traced:
@@ -113,6 +116,7 @@ def _spelled_out(text: Traced) -> Traced:
     text = text.replace(_MINUS, lambda m: " minus ")
     text = text.replace(_NUMBER_OF, lambda m: "number ")
     text = text.replace(_ABBREVIATION, lambda m: f"{_ABBREVIATIONS[m[0].lower()]} ")
+    text = text.replace(_LETTERS_AND, lambda m: ".".join(m[0]))
     text = text.replace(_DOT, lambda m: " dot ").replace(_SLASH, lambda m: " slash ")
     text = traced(text)
     return text.replace(_SAID_MARK, lambda m: f" {_SAID_MARKS[m[0]]} ")
@@ -201,13 +205,25 @@ def _pronounce(text: str, tokens: list[_Token], british: bool) -> None:
             vowel_next = None
         adjacent = following == token.end and len(token.text) == 1
         setting = Setting("" if adjacent else classes[at], vowel_next, to_next)
-        word = token.text[:LONGEST]
-        token.symbols = voice.letters(word) if token.initials else _said(word, setting, british)
+        if token.initials:
+            token.symbols = voice.letters(token.text)
+        else:
+            words = _of_length(token.text)
+            token.symbols = "".join(_said(word, setting, british) for word in words)
         first = next((symbol for symbol in token.symbols if symbol not in "ˈˌ"), "")
         vowel_next = first in VOWELS if first else vowel_next
         following = token.start
         to_next = token.text.lower() == "to"
     _lighten(tokens)
+
+
+def _of_length(word: str) -> Iterator[str]:
+    """A word that is longer than any that is said, in several: first without its runs of letters,
+    which are one long sound."""
+    if len(word) > LONGEST:
+        word = _RUN.sub(r"\1\1\1", word)
+    for at in range(0, len(word), LONGEST):
+        yield word[at : at + LONGEST]
 
 
 def _tags(text: str, tokens: list[_Token]) -> list[str]:
@@ -232,6 +248,7 @@ def _tags(text: str, tokens: list[_Token]) -> list[str]:
 
 def _said(word: str, setting: Setting, british: bool) -> str:
     voice = pronunciation(british)
+    word = _MEANT.get(word.lower(), word)
     leading = word.startswith("'")
     if leading and not voice.held(word):
         word = word[1:]

@@ -16,7 +16,7 @@ from koed.engine.kokoro.phonemes.stress import PRIMARY, SECONDARY, VOWELS, lower
 from koed.g2p import english_net, english_words
 
 LONGEST = 80
-"""Letters of a word that are said; nobody writes a longer one to be understood."""
+"""Letters of a word; a longer one is said as several."""
 
 _PIECE = 20  # letters of an unknown word that the network reads at once
 _LONGEST_KNOWN = 45
@@ -24,6 +24,7 @@ _ABBREVIATION = 3  # capitals, at most, that are never read as a word of the rar
 _VOWEL_LETTER = re.compile("[aeiouy]", re.IGNORECASE)
 _DOUBLED = re.compile(r"([bcdgklmnprstvxz])\1$|ck$")
 _LONG_RUN = re.compile(r"(.)\1\1+")
+_DOUBLED_LAST = re.compile(r".(.)\1$")
 _PLURAL_OF_CAPITALS = re.compile(r"([A-Z]{2,})'?s")
 _CLITICS = {"'s": "s", "'d": "d", "'ll": "əl", "'ve": "əv", "'re": "əɹ"}
 _TAP_AFTER = frozenset("AIOWYiuæɑəɛɪɹʊʌ")
@@ -31,8 +32,13 @@ _BY_TAG = frozenset({"a", "i", "by", "in"})
 _UNTAGGED = {"DEFAULT", "None"}
 _NAMES = frozenset({"US", "IT"})
 """Not the pronouns, where the words around them are not in capitals."""
-_SOUNDS = {"shh": "ʃʃ", "sh": "ʃ", "pff": "pf", "brr": "bɹˈɜɹ", "grr": "ɡɹˈɜɹ", "zzz": "zz"}
-_SPELLED = frozenset({"lmao", "lmfao", "imho", "iirc", "asmr"})
+_SOUNDS = {
+    "shh": "ʃʃ", "sh": "ʃ", "pff": "pf", "brr": "bɹˈɜɹ", "grr": "ɡɹˈɜɹ", "zzz": "zz",
+    "uwu": "ˈuwu", "owo": "ˈOwO", "kek": "kˈɛk", "lul": "lˈʌl",
+}  # fmt: skip
+_SPELLED = frozenset({"lmao", "lmfao", "imho", "iirc", "asmr", "ggez"})
+_THANKS = "ty"
+"""Not the name."""
 _CLASSES = {"VB": "VERB", "NN": "NOUN", "RB": "ADV", "JJ": "ADJ"}
 
 
@@ -102,8 +108,10 @@ class Pronunciation:
         return ""
 
     def _any(self, word: str, setting: Setting) -> str:
-        if len(word) == 1:
+        if len(word) == 1 or word == _THANKS:
             return self.letters(word)
+        if word.lower() in _SOUNDS:
+            return _SOUNDS[word.lower()]
         if word == word.upper():
             return self._capitals(word, setting)
         plural = _PLURAL_OF_CAPITALS.fullmatch(word)
@@ -225,8 +233,6 @@ def pronunciation(british: bool) -> Pronunciation:
 def _guess(word: str, british: bool) -> str:
     """A word that the model's dictionaries lack."""
     voice = pronunciation(british)
-    if word in _SOUNDS:
-        return _SOUNDS[word]
     if _LONG_RUN.search(word):
         for run in (r"\1\1", r"\1"):
             if said := voice._known(_LONG_RUN.sub(run, word), Setting("NN", False)):
@@ -234,6 +240,8 @@ def _guess(word: str, british: bool) -> str:
         word = _LONG_RUN.sub(r"\1\1", word)
     phones = english_words.lexicon().get(word, "").split()
     if not phones:
+        if _DOUBLED_LAST.search(word) and (said := voice._known(word[:-1], Setting("NN", False))):
+            return said
         if len(word) <= _ABBREVIATION or word in _SPELLED or not _VOWEL_LETTER.search(word):
             return voice.letters(word[:LONGEST])
         if said := _joined_words(word, voice):
