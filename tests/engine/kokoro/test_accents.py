@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from koed.engine.kokoro.accents import accented
 from koed.engine.kokoro.model import SentencePlan
+from koed.engine.kokoro.onsets import AHEAD
 from koed.engine.kokoro.phonemes.values import Mora
 
 FRAMES = 4
@@ -29,7 +30,8 @@ def plan(heights: list[float | None]) -> SentencePlan:
         8.0 if h is None else 200.0 * 2 ** (h / 12) for h in heights for _ in range(2 * FRAMES)
     ]
     f0 = np.array(edge + spoken + edge, np.float32)
-    starts = np.array([0, *(EDGE + FRAMES * n for n in range(len(heights) + 1)), len(f0) // 2])
+    late = EDGE + round(AHEAD)  # the plan tells of a symbol when it has been heard for a while
+    starts = np.array([0, *(late + FRAMES * n for n in range(len(heights) + 1)), len(f0) // 2])
     features = np.zeros((1, 512, len(f0) // 2), np.float32)
     return SentencePlan(features, f0, np.zeros_like(f0), starts, np.zeros((1, 256), np.float32))
 

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from koed.bench.judges import f0
 from koed.engine.base import Abandoning, Chunk, Job, ProfileSpec, Voice
 from koed.engine.kokoro import passages, weights
 from koed.engine.kokoro.engine import KokoroEngine
-from koed.engine.kokoro.model import FRAME, RATE_HZ, Model
+from koed.engine.kokoro.model import FRAME, RATE_HZ, Model, Norms
+from koed.engine.kokoro.onsets import AHEAD
 from koed.engine.kokoro.speech import Speech
 from koed.errors import EngineError
+from tests.engine.embedded.test_embedded import pitch_hz
 from tests.engine.kokoro.test_onnx_cut import small
 
 PACE = 0.5
@@ -138,7 +139,7 @@ def test_it_is_nearly_what_the_whole_sentence_would_be(
     whole = speech.whole()
     unlike = difference(line.pcm, whole)
     assert unlike < 0.5
-    monkeypatch.setattr(Model, "moments", lambda *_: None)  # pieces with the moments of their own
+    monkeypatch.setattr(Norms, "at", lambda *_: None)  # pieces with the moments of their own
     assert difference(Said(engine.stream(voice, job(LINE))).pcm, whole) > 1.4 * unlike
 
 
@@ -214,38 +215,21 @@ def test_a_piece_is_abandoned_while_it_is_made(
         assert left.result() == []
 
 
-def test_a_short_sentence_is_nearly_what_its_whole_would_be(
-    engine: KokoroEngine, alpha: Voice, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has few sounds, and those of no other sentence."""
-    speech = engine.stream(alpha, replace(job("花が咲く。"), lang="ja"))
-    assert isinstance(speech, Speech)
-    whole = speech.whole()
-
-    def unlike() -> float:
-        said = Said(engine.stream(alpha, replace(job("花が咲く。"), lang="ja")))
-        assert len(said.chunks) > 1
-        return difference(said.pcm, whole)
-
-    assert unlike() < 0.6
-    monkeypatch.setattr(Model, "moments", lambda model, plan, norms: norms.at(0.4, model.layout))
-    assert unlike() > 1.0
-
-
 def test_a_japanese_word_is_heard_with_its_accent(engine: KokoroEngine, alpha: Voice) -> None:
     """箸 falls after its first mora, 端 nowhere."""
 
     def fall(text: str) -> float:
         """Semitones from the first word's beginning to its end."""
         speech = engine.stream(alpha, replace(job(text), lang="ja"))
-        said = Said(speech)
-        take = speech._renditions[0]  # type: ignore[attr-defined]
-        hz = f0.track(said.pcm, RATE_HZ)
+        assert isinstance(speech, Speech)
+        pcm = Said(speech).pcm
+        take = speech._renditions[0]
         heights = []
-        for mora in speech._parts[0].morae[:2]:  # type: ignore[attr-defined]
-            first, last = (take.when_s(take.raw.starts[1 + at]) for at in (mora.at, mora.end))
-            spoken = hz[round(first / f0.HOP_S) : round(last / f0.HOP_S)]
-            heights.append(12 * np.log2(spoken[spoken > 0]).mean())
+        for mora in speech._parts[0].morae[:2]:
+            starts = take.raw.starts[[1 + mora.at, 1 + mora.end]] - AHEAD
+            first, last = (round(take.when_s(frame) * RATE_HZ) for frame in starts)
+            spoken = Chunk(pcm[first:last], RATE_HZ)
+            heights.append(12 * np.log2(pitch_hz([spoken])))
         return float(heights[0] - heights[1])
 
     assert fall("箸が見えた。") > 1.5

@@ -72,3 +72,11 @@ def test_tags() -> None:
     with pytest.raises(EngineError) as told:
         tag_of("xx")
     assert told.value.code == "unknown_language"
+
+
+def test_morae_are_counted_in_the_symbols_of_the_whole() -> None:
+    pytest.importorskip("pyopenjtalk")
+    said = read("今日はOBSで配信、箸。", "ja")
+    found = [(said.symbols[mora.at : mora.end], mora.high) for mora in said.morae]
+    assert found[:3] == [("kʲo", True), ("ː", False), ("βa", False)]
+    assert found[-2:] == [("ha", True), ("ɕi", False)]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koed.engine.kokoro.model import SentencePlan
+from koed.engine.kokoro.onsets import AHEAD
 from koed.engine.kokoro.phonemes.values import Mora
 
 _VOICED_HZ = 40.0
@@ -65,16 +66,21 @@ def accented(plan: SentencePlan, morae: Sequence[Mora]) -> SentencePlan:
         if beat.mora.asks:
             first, last = beat.frames[[0, -1]]
             rise = np.interp(times, (first, last), (0.0, _RISE))
-            end = 2 * plan.starts[1 + beat.mora.end]
+            end = _heard(plan, beat.mora.end)
             semitones[:end] += rise[:end]
     f0 = np.where(voiced, 2.0 ** (semitones / 12.0), plan.f0).astype(np.float32)
     return dataclasses.replace(plan, f0=f0)
 
 
+def _heard(plan: SentencePlan, at: int) -> int:
+    """The half frame in which a symbol is heard, about."""
+    return max(0, round(2 * (int(plan.starts[1 + at]) - AHEAD)))
+
+
 def _beats(plan: SentencePlan, morae: Sequence[Mora], spoken: NDArray[np.bool_]) -> Iterator[_Beat]:
     """Those that have a pitch; ``spoken``: half frames that do."""
     for mora in morae:
-        start, end = 2 * plan.starts[1 + mora.at], 2 * plan.starts[1 + mora.end]
+        start, end = (_heard(plan, at) for at in (mora.at, mora.end))
         frames = start + np.flatnonzero(spoken[start:end])
         if len(frames):
             yield _Beat(mora, frames)

@@ -45,17 +45,43 @@ _TOO_SLOW = 0.9
 """Seconds for a second of sound."""
 _FASTEST, _SLOWEST = 4.0, 0.25
 
+_CALIBRATED = 2
+"""Changes with what a voice is calibrated with."""
 _CALIBRATION = {
-    "en": ("The quick brown fox jumps over the lazy dog, and welcome to the stream.", "Good game."),
-    "ja": ("こんばんは、今日も配信に来てくれて、本当にありがとうございます。", "そうだね。"),
-    "zh": ("大家晚上好，欢迎来到今天的直播，谢谢你们。", "太好了。"),
-    "es": ("Buenas noches a todos, y bienvenidos a la transmisión de hoy.", "Muy bien."),
-    "fr": ("Bonsoir à tous, et bienvenue dans le direct de ce soir.", "Très bien."),
-    "it": ("Buonasera a tutti, e benvenuti alla diretta di stasera.", "Va bene."),
-    "pt": ("Boa noite a todos, e bem-vindos à transmissão de hoje.", "Muito bem."),
-    "hi": ("नमस्ते दोस्तों, आज के प्रसारण में आपका स्वागत है।", "बहुत अच्छा।"),
-}
-"""A sentence with little silence in it and one with much: the two points of `Norms`."""
+    "en": (
+        "The quick brown fox jumps over the lazy dog, and welcome to the stream.",
+        "Good game.", "Hello there.", "Wait, what?",
+    ),
+    "ja": (
+        "こんばんは、今日も配信に来てくれて、本当にありがとうございます。",
+        "そうだね。", "ありがとう。", "えっと、待って。",
+    ),
+    "zh": (
+        "大家晚上好，欢迎来到今天的直播，谢谢你们。",
+        "太好了。", "谢谢你。", "等一下。",
+    ),
+    "es": (
+        "Buenas noches a todos, y bienvenidos a la transmisión de hoy.",
+        "Muy bien.", "Hola a todos.", "Espera, ¿qué?",
+    ),
+    "fr": (
+        "Bonsoir à tous, et bienvenue dans le direct de ce soir.",
+        "Très bien.", "Salut tout le monde.", "Attends, quoi ?",
+    ),
+    "it": (
+        "Buonasera a tutti, e benvenuti alla diretta di stasera.",
+        "Va bene.", "Ciao a tutti.", "Aspetta, cosa?",
+    ),
+    "pt": (
+        "Boa noite a todos, e bem-vindos à transmissão de hoje.",
+        "Muito bem.", "Olá, pessoal.", "Espera, o quê?",
+    ),
+    "hi": (
+        "नमस्ते दोस्तों, आज के प्रसारण में आपका स्वागत है।",
+        "बहुत अच्छा।", "नमस्ते।", "रुको, क्या?",
+    ),
+}  # fmt: skip
+"""A sentence with little silence in it and some with much: the two points of `Norms`."""
 _EVERYTHING = {"en": "Zorgarth will read that."}
 """What needs every table of a language: a word that no dictionary has, one said by its class."""
 
@@ -64,7 +90,7 @@ class KokoroEngine:
     """See the module. ``state`` of a `Voice`: its settings, table and norms, as bytes."""
 
     name = "kokoro"
-    version = f"{settings.fingerprint(SCHEMA)}-{weights.VERSION}"
+    version = f"{settings.fingerprint(SCHEMA)}-{weights.VERSION}-{_CALIBRATED}"
     """Moments are packed in the order in which the graph has them."""
     capabilities = Capabilities(
         languages=LANGUAGES, restyle=True, word_times=True, mouths=True,
@@ -171,13 +197,15 @@ class KokoroEngine:
 
     def _calibrated(self, model: Model, table: Table, lang: str) -> tuple[Norms, float]:
         """The norms of a voice, and its loudness in LUFS."""
-        sounds, points = [], []
+        sounds, found = [], []
         for text in _CALIBRATION[tag_of(lang).split("-")[0]]:
             plan = model.plan(self._read(text, lang).symbols, table, 1.0)
             sound, moments = model.measured(plan)
             sounds.append(sound)
-            points.append((plan.silence, moments))
-        return Norms.through(points[0], points[1], model.layout), voice_lufs(sounds[0], RATE_HZ)
+            found.append((plan.frames, plan.silence, moments))
+        of = model.layout
+        norms = Norms.through(Norms.mean(found[:1], of), Norms.mean(found[1:], of), of)
+        return norms, voice_lufs(sounds[0], RATE_HZ)
 
 
 def _model(graphs: weights.Graphs) -> Model:

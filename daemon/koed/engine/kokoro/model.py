@@ -2,9 +2,9 @@
 
 The sound half normalises each of its layers by mean and variance over time (instance normalisation,
 Li & Mesgarani, "StyleTTS 2", 2023), so that a stretch decoded by itself sounds unlike the same one
-within its sentence. Here these moments can be given. Those of the first layer are known from the
-plan; `Norms` foretells the others from the share of silence in the sentence. With them and a little
-context a stretch is what it would be in the whole, and sound leaves before the rest is made.
+within its sentence. Here these moments can be given: `Norms` foretells those of the whole sentence
+from the share of silence in it. With them and a little context a stretch is what it would be in the
+whole, and sound leaves before the rest is made.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import copy
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,6 @@ _SILENT = -4.0
 _THREADS = 2
 _INSTALL = "KOED_VOICE=natural make run installs it"
 _MEAN, _VARIANCE = "/ReduceMean_output_0", "/ReduceMean_2_output_0"
-_FIRST_LAYER = "/decoder/decoder/encode/norm1"
 _LOOKED_AT = 8
 """Stretches of sound from which the pace is taken."""
 _LEAST, _MOST = 1 / 3, 100.0
@@ -83,8 +82,6 @@ class Layout:
 
     variances: NDArray[np.int64]
     means: NDArray[np.int64]
-    first: tuple[int, int]
-    """Where the means and the variances of the first layer begin."""
 
     def second(self, values: Floats) -> Floats:
         """Variances replaced by means of squares."""
@@ -114,6 +111,16 @@ class Norms:
         (share, values), (more, others) = one, other
         slope = (of.second(others) - of.second(values)) / np.float32((more - share) or 1.0)
         return Norms(share, more, values, slope)
+
+    @staticmethod
+    def mean(sentences: Sequence[tuple[int, float, Floats]], of: Layout) -> tuple[float, Floats]:
+        """Share, means and variances of several ``(frames, share, moments)`` as if they were one:
+        no short sentence has all the sounds of a language."""
+        frames = [float(size) for size, _, _ in sentences]
+        share = np.average([each for _, each, _ in sentences], weights=frames)
+        moments = np.average([of.second(each) for *_, each in sentences], axis=0, weights=frames)
+        moments[of.variances] -= moments[of.means] ** 2
+        return float(share), moments.astype(np.float32)
 
     def at(self, share: float, of: Layout) -> Floats:
         """Means and variances ``[M]``; beyond the two sentences nothing is foretold."""
@@ -191,16 +198,6 @@ class Model:
         """Sound ``[600 T]`` of all of it."""
         return self._decode(plan, 0, plan.frames, None, [self._audio])[0]
 
-    def moments(self, plan: SentencePlan, norms: Norms) -> Floats:
-        """Means and variances ``[M]`` of the whole of ``plan``. The first layer's are of the
-        features themselves, some of which stand for single sounds: no other sentence tells them,
-        and one taken for another is 40 dB too loud."""
-        values = norms.at(plan.silence, self.layout)
-        features = plan.features[0]
-        for at, own in zip(self.layout.first, (features.mean(1), features.var(1)), strict=True):
-            values[at : at + len(own)] = own
-        return values
-
     def measured(self, plan: SentencePlan) -> tuple[Floats, Floats]:
         """`whole`, and the means and variances ``[M]`` that its layers had."""
         sound, *own = self._decode(plan, 0, plan.frames, None, [self._audio, *self._own])
@@ -211,7 +208,7 @@ class Model:
         before: int = CONTEXT,
     ) -> Floats:  # fmt: skip
         """Sound ``[600 (end - start) + more]``: frames ``start`` to ``end``, and so many samples
-        ``more`` as far as there are any; ``norms`` of `moments`, None = of what is decoded.
+        ``more`` as far as there are any; ``norms`` of `Norms.at`, None = of what is decoded.
         ``before``: frames of context; behind silence it needs none."""
         first, last = max(0, start - before), min(plan.frames, end + CONTEXT)
         sound = self._decode(plan, first, last, norms, [self._audio])[0]
@@ -246,8 +243,7 @@ def _layout(names: list[str], starts: list[int]) -> Layout:
             mean = names.index(name.replace(_VARIANCE, _MEAN))
             variances.append(np.arange(starts[at], starts[at + 1]))
             means.append(np.arange(starts[mean], starts[mean + 1]))
-    mean, variance = (starts[names.index(_FIRST_LAYER + kind)] for kind in (_MEAN, _VARIANCE))
-    return Layout(np.concatenate(variances), np.concatenate(means), (mean, variance))
+    return Layout(np.concatenate(variances), np.concatenate(means))
 
 
 def _session(path: str) -> Any:

@@ -257,7 +257,7 @@ class Speech:
         """Of frames ``start`` to ``end``, and of the fade behind them where there is any."""
         if take.plan.frames <= _WHOLE:
             return self._model.whole(take.plan)[start * FRAME : end * FRAME + _FADE]
-        norms = self._model.moments(take.raw, self._speaker.norms)
+        norms = self._speaker.norms.at(take.raw.silence, self._model.layout)
         before = 0 if start == _heard(take.raw)[0] else CONTEXT
         sound = self._model.part(take.plan, start, end, norms, _FADE, before)
         if not np.abs(sound).max(initial=0.0) <= _LOUDEST:  # so NaN is caught as well
