@@ -14,9 +14,11 @@ from koed.bench.voices import picture, report
 from koed.bench.voices.lines import LINES, lines
 from koed.bench.voices.sound import Judged, distances
 from koed.cli import commands
+from koed.config.profile import load_profile
 from koed.errors import EngineError, KoedError
 from koed.testing.rig import TONE
 
+PROFILES = Path(__file__).resolve().parents[2] / "profiles"
 PNG = b"\x89PNG"
 QUICK = TONE | {"settings": {"hz": 200, "char_ms": 5}}
 
@@ -57,6 +59,17 @@ def test_voices_are_as_far_apart_as_their_vectors() -> None:
     found = distances({"a": at(0), "b": at(60), "c": at(90), "unheard": Judged()})
     assert found["a"] == {"b": 0.5, "c": 1.0}
     assert "unheard" not in found
+
+
+def test_a_british_voice_is_judged_as_it_speaks() -> None:
+    """``en`` would be American phonemes from a British mouth."""
+    said = {name: bench.spoken(load_profile(PROFILES / f"{name}.yaml")) for name in ("ivy", "mia")}
+    assert said == {"ivy": "en-gb", "mia": "en"}
+    ivy = load_profile(PROFILES / "ivy.yaml")
+    assert bench._about(ivy, said["ivy"], Judged(lufs=[-18.0], before_s=[0.0], after_s=[0.0])) == {
+        "lang": "en", "kind": "natural", "engine": "kokoro", "lufs": -18.0, "clicks": 0,
+        "silence_ms": {"before": 0, "after": 0},
+    }  # fmt: skip
 
 
 def test_a_run_without_the_judges(

@@ -52,7 +52,7 @@ def run(config: Config, options: Options) -> dict[str, Any]:
         raise KoedError("bad_count", "--sentences takes 1 to 1000")
     profiles = _chosen(config, options.voices)
     judges = _judges()
-    langs = {name: options.lang or _plain(profile) for name, profile in profiles.items()}
+    langs = {name: options.lang or spoken(profile) for name, profile in profiles.items()}
     texts = {name: lines(lang, options.sentences) for name, lang in langs.items()}
     timed = min(options.sentences, TIMED)
     progress = _Progress(len(profiles) * (options.sentences + timed) + options.sentences)
@@ -113,14 +113,14 @@ def _judges() -> Judges | None:
     return judges
 
 
-def _plain(profile: Profile) -> str:
-    """A voice that speaks whatever comes speaks English here."""
-    return "en" if profile.lang in ("", "auto") else profile.lang.split("-")[0]
+def spoken(profile: Profile) -> str:
+    """As the voice speaks, British if it is; one that speaks whatever comes speaks English here."""
+    return "en" if profile.lang in ("", "auto") else profile.lang
 
 
 def _about(profile: Profile, lang: str, one: Judged) -> dict[str, Any]:
     kind = KINDS.get(profile.engine, profile.engine)
-    return {"lang": lang, "kind": kind, "engine": profile.engine, **one.figures()}
+    return {"lang": lang.split("-")[0], "kind": kind, "engine": profile.engine, **one.figures()}
 
 
 def _add_distances(figures: dict[str, dict[str, Any]], found: dict[str, Judged]) -> None:

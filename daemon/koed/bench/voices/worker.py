@@ -60,7 +60,7 @@ class _Speaker:
     def warm_up(self) -> None:
         """Until the voice itself speaks. Raises `KoedError` ``bench_fallback``."""
         self._wait_for_all()
-        word = {"ja": "はい。", "zh": "好。"}.get(self._lang, "Yes.")
+        word = {"ja": "はい。", "zh": "好。"}.get(self._lang.split("-")[0], "Yes.")
         for _ in range(MOST_WARM_UPS):
             if self._said(word) == self._name:
                 return
