@@ -22,7 +22,7 @@ from koed.engine.kokoro.model import FRAME, RATE_HZ, Model, Norms
 from koed.engine.kokoro.onsets import AHEAD
 from koed.engine.kokoro.speech import Speech
 from koed.errors import EngineError
-from tests.engine.embedded.test_embedded import pitch_hz
+from tests.engine.embedded.test_embedded import pitch_hz, pitches_hz
 from tests.engine.kokoro.test_onnx_cut import small
 
 PACE = 0.5
@@ -213,6 +213,23 @@ def test_a_piece_is_abandoned_while_it_is_made(
         begun.wait()
         speech.abandon()
         assert left.result() == []
+
+
+@pytest.mark.parametrize("semitones", [-3, 3])
+def test_a_pitch_that_is_asked_for_is_heard(
+    engine: KokoroEngine, voice: Voice, line: Said, semitones: int
+) -> None:
+    moved = Said(engine.stream(voice, job(LINE, settings={"pitch": float(semitones)})))
+    heard = []
+    for start in range(0, len(line.pcm) - 2 * FRAME, 2 * FRAME):
+        before, after = (
+            pitches_hz([Chunk(said.pcm[start : start + 2 * FRAME], RATE_HZ)])
+            for said in (line, moved)
+        )
+        if before and after:
+            heard.append(12 * np.log2(np.median(after) / np.median(before)))
+    assert len(heard) > 20
+    assert np.median(heard) == pytest.approx(semitones, abs=0.5)
 
 
 def test_a_japanese_word_is_heard_with_its_accent(engine: KokoroEngine, alpha: Voice) -> None:

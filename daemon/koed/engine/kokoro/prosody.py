@@ -12,8 +12,6 @@ from koed.engine.kokoro.model import SentencePlan
 _VOICED_HZ = 40.0
 _SPOKEN = -4.0
 """Energy above which something is said: only that is raised, so that pauses stay pauses."""
-_PITCH_GAIN = 1.1
-"""The decoder pulls back towards the pitch that its style was trained on, by a tenth."""
 _ENERGY_PER_DB = 0.35
 
 
@@ -39,7 +37,7 @@ def shaped(
     voiced = f0 > _VOICED_HZ
     if voiced.any() and (prosody.pitch or prosody.range != 1.0):
         mean = np.exp(np.log(f0[voiced]).mean())
-        moved = 2.0 ** (prosody.pitch * _PITCH_GAIN / 12.0)
+        moved = 2.0 ** (prosody.pitch / 12.0)
         f0[voiced] = mean * (f0[voiced] / mean) ** prosody.range * moved
     energy[energy > _SPOKEN] += np.float32(prosody.energy * _ENERGY_PER_DB)
     pitch = f0.astype(np.float32)
