@@ -88,7 +88,7 @@ def test_a_question_rises_on_its_last_mora() -> None:
     assert np.allclose(ratio[last + 2 * FRAMES :], 1.0)
 
 
-melodies = st.lists(st.none() | st.floats(-8.0, 8.0), min_size=1, max_size=12)
+melodies = st.lists(st.none() | st.floats(-5.0, 5.0), min_size=1, max_size=12)  # within an octave
 
 
 @given(melodies, st.data())
