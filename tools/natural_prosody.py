@@ -56,7 +56,7 @@ SHOWN: dict[str, dict[str, float]] = {
     "range 0.4": {"range": 0.4},
 }
 _FAR = 9.0
-"""Semitones from the middle of a line: what is further off was heard an octave off."""
+"""Semitones from the middle of a line to what is taken for an octave misheard."""
 
 
 class Heard(NamedTuple):
@@ -68,7 +68,6 @@ class Heard(NamedTuple):
     """How many times as wide its melody is."""
     energy: float
     """dB, of the frames with a voice."""
-    peak: float
 
 
 def say(engine: KokoroEngine, voice: Voice, text: str, asked: Mapping[str, float]) -> Sound:
@@ -76,20 +75,24 @@ def say(engine: KokoroEngine, voice: Voice, text: str, asked: Mapping[str, float
     return np.concatenate([chunk.pcm for chunk in engine.stream(voice, job)])
 
 
+def melody(pcm: Sound) -> NDArray[np.float64]:
+    """Hz, every `f0.HOP_S`; NaN where there is no voice, or it was heard an octave off."""
+    hz = f0.track(pcm, RATE_HZ)
+    hz[hz == 0] = np.nan
+    hz[np.abs(12 * np.log2(hz / np.nanmedian(hz))) > _FAR] = np.nan
+    return hz
+
+
 def heard(plain: Sound, other: Sound) -> Heard:
     """Both of one line and in the same time."""
     size = min(len(plain), len(other))
-    before, after = (f0.track(pcm[:size], RATE_HZ) for pcm in (plain, other))
-    both = (before > 0) & (after > 0)
-    one, two = (12 * np.log2(np.where(both, hz, 1.0)) for hz in (before, after))
-    for semitones in (one, two):
-        both &= np.abs(semitones - np.median(semitones[both])) < _FAR
-    level = [_power(pcm[:size])[: len(both)][both].mean() for pcm in (plain, other)]
+    before, after = (12 * np.log2(melody(pcm[:size])) for pcm in (plain, other))
+    both = np.isfinite(before + after)
+    powers = [_power(pcm[:size])[both].mean() for pcm in (plain, other)]
     return Heard(
-        float(np.median(two[both] - one[both])),
-        float(two[both].std() / one[both].std()),
-        float(10 * np.log10(level[1] / level[0])),
-        float(np.abs(other).max()),
+        pitch=float(np.median(after[both] - before[both])),
+        range=float(after[both].std() / before[both].std()),
+        energy=float(10 * np.log10(powers[1] / powers[0])),
     )
 
 
@@ -141,10 +144,10 @@ def draw(path: Path) -> None:
     voice = engine.prepare(ProfileSpec("heart", "en-us", {"voice": "af_heart"}))
     figure, axis = plt.subplots(figsize=(8, 3), layout="constrained")
     for name, asked in SHOWN.items():
-        hz = f0.track(say(engine, voice, _EN[0], asked), RATE_HZ)
-        axis.plot(np.arange(len(hz)) * f0.HOP_S, np.where(hz > 0, hz, np.nan), label=name)
-    axis.set(title=_EN[0], xlabel="s", ylabel="F0, Hz", yscale="log", ylim=(100, 400))
-    ticks = [100, 150, 200, 300, 400]
+        hz = melody(say(engine, voice, _EN[0], asked))
+        axis.plot(np.arange(len(hz)) * f0.HOP_S, hz, label=name)
+    axis.set(title=_EN[0], xlabel="s", ylabel="F0, Hz", yscale="log", ylim=(120, 400))
+    ticks = [150, 200, 300, 400]
     axis.set_yticks(ticks, [str(tick) for tick in ticks])
     axis.minorticks_off()
     axis.legend(ncols=len(SHOWN), loc="lower left", fontsize=8)
