@@ -18,6 +18,8 @@ it from there would cost a voice its periods when it is soft, and hardly be hear
 whose layers normalise it away."""
 _GAIN_PER_DB = 0.8
 """Of the sound, the rest."""
+PLAN_DB_PER_DB = 0.3
+"""By what a piece is louder for its plan; where a line is decoded whole it is 0.05."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from koed.engine.kokoro.model import (
     SentencePlan,
 )
 from koed.engine.kokoro.passages import CONTEXT, Passage, pieces
-from koed.engine.kokoro.prosody import Prosody, gains, shaped
+from koed.engine.kokoro.prosody import PLAN_DB_PER_DB, Prosody, gains, shaped
 
 log = logging.getLogger(__name__)
 
@@ -264,14 +264,12 @@ class Speech:
             return _levelled(sound, take, start)
         norms = self._speaker.norms.at(take.raw.silence, self._model.layout)
         before = 0 if start == _heard(take.raw)[0] else CONTEXT
-        sound = _levelled(
-            self._model.part(take.plan, start, end, norms, _FADE, before), take, start
-        )
-        loudest = _LOUDEST * 10.0 ** (max(0.0, self._prosody.energy) / 20.0)
-        if not np.abs(sound).max(initial=0.0) <= loudest:  # so NaN is caught as well
+        sound = self._model.part(take.plan, start, end, norms, _FADE, before)
+        effort_db = PLAN_DB_PER_DB * max(0.0, self._prosody.energy)
+        if not np.abs(sound).max(initial=0.0) <= _LOUDEST * 10.0 ** (effort_db / 20.0):  # or NaN
             log.warning("a piece came out wrong and is made with the moments of its own")
-            sound = _levelled(self._model.part(take.plan, start, end, None, _FADE), take, start)
-        return sound
+            sound = self._model.part(take.plan, start, end, None, _FADE)
+        return _levelled(sound, take, start)
 
     def _words(self, take: Rendition) -> list[Word]:
         found = []
