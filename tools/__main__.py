@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     tools.add_parser("words")
     tools.add_parser("proof").add_argument("out", type=Path)
     tools.add_parser("pictures").add_argument("out", type=Path)
+    tools.add_parser("prosody").add_argument("out", type=Path)
     return parser
 
 
@@ -51,6 +52,12 @@ def main() -> int:
             from tools import pictures
 
             pictures.make(args.out)
+            return 0
+        if args.tool == "prosody":
+            from tools import natural_prosody
+
+            natural_prosody.draw(args.out / "natural-pitch.svg")
+            natural_prosody.measure()
             return 0
         print(json.dumps(_found(args)))
     except KoedError as error:

@@ -24,6 +24,7 @@ from koed.engine.kokoro.speech import Speech
 from koed.errors import EngineError
 from tests.engine.embedded.test_embedded import pitch_hz, pitches_hz
 from tests.engine.kokoro.test_onnx_cut import small
+from tools import natural_prosody
 
 PACE = 0.5
 LINE = "Thank you so much for the gifted subs, you are really too kind to me today!"
@@ -168,6 +169,37 @@ def test_a_stream_that_goes_on_in_another_manner_is_in_time(
     left = [word for word in line.words if word.at_s >= 1.0]
     assert [word.start for word in more.words] == [word.start for word in left]
     assert [w.at_s for w in more.words] == pytest.approx([w.at_s for w in left], abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "semitones", "db"),
+    [
+        (LINE, {"pitch": 3.0}, 3.0, None),
+        (LINE, {"energy": 3.0}, 0.0, 3.0),
+        ("Well played!", {"energy": -3.0}, 0.0, -3.0),
+    ],
+)
+def test_what_is_asked_is_heard(
+    engine: KokoroEngine, voice: Voice, line: Said, text: str, settings: dict[str, float],
+    semitones: float, db: float | None,
+) -> None:  # fmt: skip
+    plain = line if text == LINE else Said(engine.stream(voice, job(text)))
+    asked = Said(engine.stream(voice, job(text, settings=settings)))
+    found = natural_prosody.heard(plain.pcm, asked.pcm)
+    assert found.pitch == pytest.approx(semitones, abs=0.25)
+    if db is not None:
+        assert found.energy == pytest.approx(db, abs=1.0)
+
+
+def test_a_change_of_energy_in_mid_sentence_is_no_click(
+    engine: KokoroEngine, voice: Voice, line: Said
+) -> None:
+    speech = engine.stream(voice, job(LINE))
+    louder = job(LINE, start_s=3.0, settings={"energy": 12.0})
+    more = Said(engine.restyle(speech, voice, louder))
+    at = len(line.pcm) - len(more.pcm)
+    joined = np.concatenate([line.pcm[:at], more.pcm])
+    assert not clicks(joined, np.array([at]))
 
 
 def test_another_voice_takes_over_at_a_word(engine: KokoroEngine, voice: Voice, line: Said) -> None:

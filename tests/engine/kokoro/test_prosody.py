@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from koed.engine.kokoro.model import SentencePlan
-from koed.engine.kokoro.prosody import Prosody, shaped
+from koed.engine.kokoro.prosody import Prosody, gains, shaped
 
 F0 = np.array([8, 8, 100, 200, 200, 100, 8, 150], np.float32)
 ENERGY = np.array([-9, -9, 5, 6, 6, 5, -9, 4], np.float32)
@@ -44,6 +44,14 @@ def test_range_is_of_the_intonation_around_its_mean() -> None:
 def test_energy_leaves_pauses_alone() -> None:
     found = shaped(plan(), Prosody(energy=6)).energy - ENERGY
     assert np.array_equal(found > 0, ENERGY > 0)
+
+
+def test_the_sound_goes_over_to_another_gain_behind_its_frame() -> None:
+    plain = gains(4, Prosody())
+    assert np.array_equal(plain, np.ones(5))
+    found = gains(4, Prosody(energy=6), start=2, before=plain)
+    assert np.array_equal(found[:3], np.ones(3))
+    assert 1.0 < found[3] == found[4] < 2.0
 
 
 def test_a_change_begins_at_its_frame() -> None:

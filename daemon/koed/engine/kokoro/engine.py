@@ -45,8 +45,8 @@ _TOO_SLOW = 0.9
 """Seconds for a second of sound."""
 _FASTEST, _SLOWEST = 4.0, 0.25
 
-_CALIBRATED = 2
-"""Changes with what a voice is calibrated with."""
+_CALIBRATED = 3
+"""Changes with what a voice is calibrated with, and with how a line sounds that is kept."""
 _CALIBRATION = {
     "en": (
         "The quick brown fox jumps over the lazy dog, and welcome to the stream.",

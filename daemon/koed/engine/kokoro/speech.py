@@ -25,7 +25,7 @@ from koed.engine.kokoro.model import (
     SentencePlan,
 )
 from koed.engine.kokoro.passages import CONTEXT, Passage, pieces
-from koed.engine.kokoro.prosody import Prosody, shaped
+from koed.engine.kokoro.prosody import PLAN_DB_PER_DB, Prosody, gains, shaped
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,8 @@ class Rendition:
     """As the model made it."""
     plan: SentencePlan
     """As it is spoken."""
+    gains: Floats
+    """``[T + 1]``, of its sound: see `koed.engine.kokoro.prosody.gains`."""
     begins: NDArray[np.float64]
     """The frame in which each symbol is heard."""
     start: int
@@ -139,7 +141,8 @@ class Speech:
         sounds = [np.zeros(0, np.float32)]
         while len(self._renditions) + self._onset.number < len(self._parts):
             take = self._plan_next()
-            sounds.append(self._model.whole(take.plan)[take.start * FRAME : take.end * FRAME])
+            sound = _levelled(self._model.whole(take.plan), take, 0)
+            sounds.append(sound[take.start * FRAME : take.end * FRAME])
         return np.concatenate(sounds)
 
     def restyled(self, speaker: Speaker, prosody: Prosody, start_s: float) -> Speech:
@@ -181,10 +184,11 @@ class Speech:
             part = self._parts[number]
             raw = self._model.plan(part.symbols, self._speaker.table, self._prosody.speed)
             raw = accented(raw, part.morae)
-            plan, before = shaped(raw, self._prosody), None
+            plan, level = shaped(raw, self._prosody), gains(raw.frames, self._prosody)
         else:
-            raw, before = onset.take.raw, onset.take.plan
-            plan = shaped(raw, self._prosody, onset.frame, before)
+            raw, before = onset.take.raw, onset.take
+            plan = shaped(raw, self._prosody, onset.frame, before.plan)
+            level = gains(raw.frames, self._prosody, onset.frame, before.gains)
         start, end = _heard(raw)
         begins = onsets.heard(self._parts[number].symbols, raw.starts, raw.energy)
         if not self._renditions:
@@ -194,7 +198,7 @@ class Speech:
                 start = int(begins[onset.at])
             if onset.tail is not None:
                 at_s += len(onset.tail) / RATE_HZ
-        take = Rendition(number, raw, plan, begins, start, max(start, end), at_s)
+        take = Rendition(number, raw, plan, level, begins, start, max(start, end), at_s)
         self._renditions.append(take)
         return take
 
@@ -256,14 +260,16 @@ class Speech:
     def _sound(self, take: Rendition, start: int, end: int) -> Floats:
         """Of frames ``start`` to ``end``, and of the fade behind them where there is any."""
         if take.plan.frames <= _WHOLE:
-            return self._model.whole(take.plan)[start * FRAME : end * FRAME + _FADE]
+            sound = self._model.whole(take.plan)[start * FRAME : end * FRAME + _FADE]
+            return _levelled(sound, take, start)
         norms = self._speaker.norms.at(take.raw.silence, self._model.layout)
         before = 0 if start == _heard(take.raw)[0] else CONTEXT
         sound = self._model.part(take.plan, start, end, norms, _FADE, before)
-        if not np.abs(sound).max(initial=0.0) <= _LOUDEST:  # so NaN is caught as well
+        effort_db = PLAN_DB_PER_DB * max(0.0, self._prosody.energy)
+        if not np.abs(sound).max(initial=0.0) <= _LOUDEST * 10.0 ** (effort_db / 20.0):  # or NaN
             log.warning("a piece came out wrong and is made with the moments of its own")
             sound = self._model.part(take.plan, start, end, None, _FADE)
-        return sound
+        return _levelled(sound, take, start)
 
     def _words(self, take: Rendition) -> list[Word]:
         found = []
@@ -289,6 +295,12 @@ def _heard(plan: SentencePlan) -> tuple[int, int]:
     if not len(loud):
         return 0, plan.frames
     return max(0, int(loud[0]) - _BEFORE), min(plan.frames, int(loud[-1]) + 1 + _AFTER)
+
+
+def _levelled(sound: Floats, take: Rendition, start: int) -> Floats:
+    """What begins at frame ``start``, as loud as it is to be."""
+    frames = start + np.arange(len(sound)) / FRAME
+    return sound * np.interp(frames, np.arange(len(take.gains)), take.gains).astype(np.float32)
 
 
 def _until(waiting: list[Begun], until_s: float, all_of_them: bool) -> Iterator[Begun]:
