@@ -44,9 +44,6 @@ class _Beat:
     frames: NDArray[np.int64]
     """Half frames in which it has a pitch."""
 
-    def height(self, semitones: NDArray[np.float64]) -> float:
-        return float(semitones[self.frames].mean())
-
 
 def accented(plan: SentencePlan, morae: Sequence[Mora]) -> SentencePlan:
     """``plan`` with the steps of ``morae`` and the rise at the end of a question; without any, as
@@ -58,10 +55,9 @@ def accented(plan: SentencePlan, morae: Sequence[Mora]) -> SentencePlan:
     beats = list(_beats(plan, morae, plan.f0 > _FADING * np.median(plan.f0[voiced])))
     if not beats:
         return plan
-    times = np.arange(len(semitones))
+    times, middles = np.arange(len(semitones)), [beat.frames.mean() for beat in beats]
     for _ in range(_PASSES):
-        shifts = list(_shifts(beats, semitones))
-        semitones += np.interp(times, [beat.frames.mean() for beat in beats], shifts)
+        semitones += np.interp(times, middles, list(_shifts(beats, semitones)))
     for beat in beats:
         if beat.mora.asks:
             first, last = beat.frames[[0, -1]]
@@ -88,16 +84,16 @@ def _beats(plan: SentencePlan, morae: Sequence[Mora], spoken: NDArray[np.bool_])
 
 def _shifts(beats: Sequence[_Beat], semitones: NDArray[np.float64]) -> Iterator[float]:
     """How much higher each is to be; in a phrase, 0 on average."""
-    phrases: list[list[_Beat]] = []
+    phrases: list[list[tuple[bool, float]]] = []
     for beat in beats:
         if beat.mora.begins or not phrases:
             phrases.append([])
-        phrases[-1].append(beat)
+        phrases[-1].append((beat.mora.high, float(semitones[beat.frames].mean())))
     for phrase in phrases:
         shifts = [0.0]
-        for one, other in itertools.pairwise(phrase):
-            step = other.height(semitones) - one.height(semitones)
-            least, most = _STEPS[one.mora.high, other.mora.high]
+        for (high, height), (next_high, next_height) in itertools.pairwise(phrase):
+            step = next_height - height
+            least, most = _STEPS[high, next_high]
             shifts.append(shifts[-1] + min(most, max(least, step)) - step)
         mean = sum(shifts) / len(shifts)
         yield from (shift - mean for shift in shifts)
